@@ -1,0 +1,61 @@
+"""An asynchronous job-queue mailer: enqueue emails here, Celery workers deliver them.
+
+>>> from mailer import Email, Mailer
+>>> receipt = Mailer().enqueue(Email(from_email="shop@example.com", to="jm@example.org", text="Hi"))
+"""
+
+from mailer.address import Address
+from mailer.attachment import Attachment
+from mailer.client import AsyncMailer, Mailer
+from mailer.email import Email
+from mailer.errors import (
+    AttachmentUnavailable,
+    IdempotencyConflict,
+    InvalidEmail,
+    InvalidSetting,
+    JobNotFound,
+    MailerError,
+    StoreUnavailable,
+    WaitTimeout,
+    WrongState,
+)
+from mailer.job import (
+    Attempt,
+    Decision,
+    Job,
+    JobState,
+    Priority,
+    Receipt,
+    Recipient,
+    RecipientState,
+)
+from mailer.retry import RetryPolicy
+from mailer.settings import Settings, load_settings
+
+__all__ = [
+    "Address",
+    "AsyncMailer",
+    "Attachment",
+    "AttachmentUnavailable",
+    "Attempt",
+    "Decision",
+    "Email",
+    "IdempotencyConflict",
+    "InvalidEmail",
+    "InvalidSetting",
+    "Job",
+    "JobNotFound",
+    "JobState",
+    "Mailer",
+    "MailerError",
+    "Priority",
+    "Receipt",
+    "Recipient",
+    "RecipientState",
+    "RetryPolicy",
+    "Settings",
+    "StoreUnavailable",
+    "WaitTimeout",
+    "WrongState",
+    "load_settings",
+]

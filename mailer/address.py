@@ -1,0 +1,143 @@
+"""Addresses: ``Name <local@domain>``, checked before anything is stored.
+
+Sources: RFC 5322 section 3.4 (mailbox), RFC 5321 section 4.5.3.1 (lengths), RFC 6531 (UTF-8 local
+parts), RFC 5890 (IDNA).
+"""
+
+import re
+from functools import lru_cache
+
+import idna
+import msgspec
+
+from mailer.errors import InvalidEmail
+
+# Control characters, and the separators at which some parser breaks a line: none may ever stand
+# in a header (CR, LF and NUL inject headers; U+0085, U+2028 and U+2029 count as line ends to
+# str.splitlines, and so to much software).
+FORBIDDEN_IN_HEADERS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+MAX_ADDRESS_CHARACTERS = 1000  # display name included; bounds what the patterns below see
+_ATEXT = r"[^\x00-\x20\x7f-\xa0()<>\[\]:;@\\,.\"]"
+_LOCAL = re.compile(rf"(?:{_ATEXT}+(?:\.{_ATEXT}+)*|\"(?:[^\x00-\x1f\x7f\"\\]|\\[\x20-\x7e])*\")")
+_ASCII_DOMAIN = re.compile(
+    r"(?=.{1,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*"
+    r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+)
+_ADDRESS_LITERAL = re.compile(r"\[(?:\d{1,3}(?:\.\d{1,3}){3}|IPv6:[0-9A-Fa-f:.]+)\]")
+_NAMED = re.compile(r"\s*(?P<name>[^<>]*?)\s*<(?P<email>[^<>]+)>\s*")
+_QUOTED_NAME = re.compile(r"\"(?P<inner>(?:[^\"\\]|\\.)*)\"")
+
+
+class Address(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One mailbox.
+
+    Attributes:
+        email: ``local@domain``; the domain may be in Unicode.
+        name: the display name, decoded and unquoted, or empty.
+
+    Raises:
+        InvalidEmail: on construction, where either part can't stand in a message.
+    """
+
+    email: str
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if reason := _fault(self.email):
+            raise InvalidEmail("address", f"{_shown(self.email)} {reason}")
+        if FORBIDDEN_IN_HEADERS.search(self.name):
+            raise InvalidEmail(
+                "address", f"the display name {_shown(self.name)} has a control character in it"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Read ``local@domain``, ``Name <local@domain>`` or ``"Quoted, name" <local@domain>``.
+
+        Comments, groups and lists of several addresses are refused, with the reason.
+        """
+        if len(text) > MAX_ADDRESS_CHARACTERS:
+            raise InvalidEmail("address", f"is over {MAX_ADDRESS_CHARACTERS} characters long")
+        if match := _NAMED.fullmatch(text):
+            return cls(email=match["email"].strip(), name=_unquoted(match["name"]))
+        return cls(email=text.strip())
+
+    @property
+    def domain(self) -> str:
+        """The part behind the ``@``, as written."""
+        return self.email.rpartition("@")[2]
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Whether the local part has other characters than ASCII (RFC 6531)."""
+        return not self.email.rpartition("@")[0].isascii()
+
+    @property
+    def wire(self) -> str:
+        """The address as SMTP takes it: the domain in A-labels (RFC 5890)."""
+        if self.email.isascii():
+            return self.email
+        local, _, domain = self.email.rpartition("@")
+        return f"{local}@{domain_to_ascii(domain)}"
+
+    def __str__(self) -> str:
+        if not self.name:
+            return self.email
+        escaped = self.name.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}" <{self.email}>'
+
+
+@lru_cache(maxsize=4096)
+def domain_to_ascii(domain: str) -> str:
+    """Turn a domain into A-labels, by IDNA 2008 with the UTS 46 mapping.
+
+    Raises:
+        idna.IDNAError: if a label can't be encoded.
+    """
+    if domain.isascii():
+        return domain
+    return idna.encode(domain, uts46=True).decode("ascii")
+
+
+def _fault(email: str) -> str | None:
+    """Say what keeps ``email`` from being an address, or nothing."""
+    local, at, domain = email.rpartition("@")
+    reason = None
+    if FORBIDDEN_IN_HEADERS.search(email):
+        reason = "has a control character in it"
+    elif not at:
+        reason = "has no @; an address looks like local@domain"
+    elif len(local.encode()) > 64:
+        reason = "has more than 64 bytes before the @ (RFC 5321, 4.5.3.1.1)"
+    elif not _LOCAL.fullmatch(local):
+        reason = f"has a malformed part before the @: {_shown(local)}"
+    elif not _is_domain(domain):
+        reason = f"has a malformed domain: {_shown(domain)}"
+    return reason
+
+
+def _is_domain(domain: str) -> bool:
+    try:
+        ascii_domain = domain_to_ascii(domain)
+    except idna.IDNAError:
+        return False
+    return bool(_ASCII_DOMAIN.fullmatch(ascii_domain) or _ADDRESS_LITERAL.fullmatch(domain))
+
+
+def _unquoted(name: str) -> str:
+    if match := _QUOTED_NAME.fullmatch(name):
+        return re.sub(r"\\(.)", r"\1", match["inner"])
+    if '"' in name or "(" in name:
+        raise InvalidEmail(
+            "address",
+            f"the display name {_shown(name)} has a stray quote or a comment; "
+            'write "Name" <local@domain>',
+        )
+    return name
+
+
+def _shown(text: str) -> str:
+    """Quote for an error message: escaped, and never endless."""
+    shown = ascii(text[:60])
+    return shown if len(text) <= 60 else f"{shown[:-1]}…'"

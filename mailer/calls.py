@@ -1,0 +1,164 @@
+"""Every public call, written once: a generator that yields operations and receives their results.
+
+`Mailer` runs it synchronously, `AsyncMailer` awaits each step; see ``client``.
+"""
+
+import time
+from collections.abc import Generator, Iterable, Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeVar
+
+import attrs
+import msgspec
+
+from mailer.email import Email
+from mailer.enqueueing import new_job
+from mailer.errors import InvalidEmail, WaitTimeout, WrongState
+from mailer.job import Job, JobState, Receipt, Recipient, RecipientState
+from mailer.settings import Settings
+from mailer.store.jobs import Jobs, NewJob, StoredJob
+from mailer.store.keys import Keys
+from mailer.store.operation import Operation
+from mailer.store.records import milliseconds
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Together:
+    """Plain operations to be run in one round trip."""
+
+    operations: list[Operation[Any]]
+
+
+@attrs.frozen
+class Pause:
+    """Let this many seconds pass."""
+
+    seconds: float
+
+
+Call = Generator[Operation[Any] | Together | Pause, Any, T]
+
+# One Lua call records a chunk of emails: large enough to amortise the round trip, small enough
+# not to keep Redis from answering others (some 10 µs for each email).
+CHUNK_EMAILS = 100
+CHUNK_BYTES = 1024 * 1024
+_FIRST_LOOK, _LAST_LOOK = 0.01, 0.5  # seconds between looks in `wait`
+
+
+class Calls:
+    """The calls that `Mailer` and `AsyncMailer` share; `Mailer` describes each."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._jobs = Jobs(
+            Keys(settings.key_prefix), idempotency_seconds=settings.idempotency_seconds
+        )
+
+    def enqueue(self, email: Email) -> Call[Receipt]:
+        receipts: list[Receipt] = yield self._jobs.enqueue([self._new_job(email)])
+        return receipts[0]
+
+    def enqueue_many(self, emails: Iterable[Email]) -> Call[list[Receipt]]:
+        receipts: list[Receipt] = []
+        for chunk in _chunks(map(self._new_job, emails)):
+            receipts += yield self._jobs.enqueue(chunk)
+        return receipts
+
+    def get(self, job_id: str) -> Call[Job]:
+        stored: StoredJob = yield self._jobs.get(job_id)
+        return stored.job
+
+    def wait(self, job_id: str, timeout: float) -> Call[Job]:
+        deadline = time.monotonic() + timeout
+        pause = _FIRST_LOOK
+        while True:
+            stored: StoredJob = yield self._jobs.get(job_id)
+            left = deadline - time.monotonic()
+            if stored.job.state.ended:
+                return stored.job
+            if left <= 0:
+                raise WaitTimeout(f"after {timeout:g} s the job {job_id} is {stored.job.state}")
+            yield Pause(min(pause, left))
+            pause = min(pause * 1.5, _LAST_LOOK)
+
+    def cancel(self, job_id: str) -> Call[bool]:
+        state: JobState = yield self._jobs.cancel(job_id)
+        return state is JobState.CANCELED
+
+    def reschedule(self, job_id: str, at: datetime) -> Call[None]:
+        if at.utcoffset() is None:
+            raise InvalidEmail("at", "has no time zone; write for example datetime.now(UTC)")
+        yield from self._move(job_id, milliseconds(at))
+
+    def retry(self, job_id: str) -> Call[None]:
+        while True:
+            stored: StoredJob = yield self._jobs.get(job_id)
+            if not stored.job.state.ended:
+                yield from self._move(job_id, 0)
+                return
+            recipients = _to_be_tried_again(stored)
+            done: bool = yield self._jobs.revive(stored, recipients)
+            if done:
+                return
+
+    def list(self, state: str | None, limit: int) -> Call[list[Job]]:
+        states = [JobState(state)] if state else list(JobState)
+        found: list[list[tuple[float, str]]] = yield Together(
+            [self._jobs.newest(s, limit) for s in states]
+        )
+        ids = sorted((entry for entries in found for entry in entries), reverse=True)[:limit]
+        jobs: list[Job | None] = yield Together([self._jobs.find(job_id) for _, job_id in ids])
+        return [job for job in jobs if job]
+
+    def counts(self) -> Call[dict[JobState, int]]:
+        numbers: list[int] = yield Together([self._jobs.count(state) for state in JobState])
+        return dict(zip(JobState, numbers, strict=True))
+
+    def paused_relays(self) -> Call[dict[str, str]]:
+        paused: dict[str, str] = yield self._jobs.paused_relays()
+        return paused
+
+    def _new_job(self, email: Email) -> NewJob:
+        if not isinstance(email, Email):
+            raise InvalidEmail("email", f"is an Email, not {type(email).__name__}")
+        return new_job(email, self._settings)
+
+    def _move(self, job_id: str, due_ms: int) -> Call[None]:
+        state, moved = yield self._jobs.reschedule(job_id, due_ms)
+        if not moved:
+            raise WrongState(f"the job {job_id} is {state}; only a job that waits has a next time")
+
+
+def _to_be_tried_again(stored: StoredJob) -> tuple[Recipient, ...]:
+    """Who of an ended job gets another try: never one who was accepted."""
+    accepted = RecipientState.ACCEPTED
+    again = tuple(
+        r if r.state is accepted else msgspec.structs.replace(r, state=RecipientState.PENDING)
+        for r in stored.job.recipients
+    )
+    if not stored.has_message or all(r.state is accepted for r in again):
+        raise WrongState(
+            f"the job {stored.job.id} is {stored.job.state}: nobody is left to send to"
+        )
+    return again
+
+
+def _chunks(jobs: Iterator[NewJob]) -> Iterator[list[NewJob]]:
+    """Cut a stream into chunks, by number and by the bytes of their bodies."""
+    while chunk := list(islice(jobs, 1)):
+        size = _size(chunk[0])
+        while len(chunk) < CHUNK_EMAILS and size < CHUNK_BYTES:
+            job = next(jobs, None)
+            if job is None:
+                break
+            chunk.append(job)
+            size += _size(job)
+        yield chunk
+
+
+def _size(job: NewJob) -> int:
+    bodies = len(job.message.text or "") + len(job.message.html or "")
+    return bodies + sum(map(len, job.blobs.values()))

@@ -1,0 +1,150 @@
+"""What each field of an email accepts: converters that return the value, or say what is wrong.
+
+They don't know which field they serve: an `InvalidEmail` of theirs has only the place within it,
+such as ``[2]``, and `Email` puts the field's name before it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from mailer.address import FORBIDDEN_IN_HEADERS, Address
+from mailer.errors import InvalidEmail
+from mailer.job import Priority
+
+Mailboxes = str | Address | Iterable[str | Address]
+
+# ftext of RFC 5322, section 3.6.8
+_HEADER_NAME = re.compile(r"[\x21-\x39\x3b-\x7e]{1,76}")
+_MAX_HEADER_CHARACTERS = 10_000
+# what the mailer writes itself, and the field to use instead
+_OWN_HEADERS = MappingProxyType(
+    {
+        "from": "from_email",
+        "to": "to",
+        "cc": "cc",
+        "bcc": "bcc",
+        "reply-to": "reply_to",
+        "subject": "subject",
+        "date": "scheduled_at",
+        "message-id": "nothing: every job gets its own",
+        "mime-version": "nothing: the mailer writes it",
+        "content-type": "text, html or attachments",
+        "content-transfer-encoding": "text, html or attachments",
+    }
+)
+
+
+def mailboxes(value: Mailboxes) -> tuple[Address, ...]:
+    """Read one address or several."""
+    if isinstance(value, str | Address):
+        return (mailbox(value),)
+    if not isinstance(value, Iterable):
+        raise InvalidEmail("", f"is a list of addresses, not {type(value).__name__}")
+    return tuple(mailbox(item, f"[{i}]") for i, item in enumerate(value))
+
+
+def mailbox(value: Any, name: str = "") -> Address:
+    """Read one address."""
+    if isinstance(value, Address):
+        return value
+    if not isinstance(value, str):
+        raise InvalidEmail(name, f"is an address, not {type(value).__name__}")
+    try:
+        return Address.parse(value)
+    except InvalidEmail as error:
+        raise InvalidEmail(name, error.reason) from None
+
+
+def sender(value: str | Address) -> Address:
+    """Read one address."""
+    return mailbox(value)
+
+
+def optional_sender(value: str | Address | None) -> Address | None:
+    """Read one address, or none."""
+    return None if value is None else mailbox(value)
+
+
+def header_text(value: str) -> str:
+    """Accept a text that can stand in a header."""
+    return header_value(value)
+
+
+def header_value(value: Any, name: str = "") -> str:
+    """Accept a text without anything that ends a header, or does so to some parser."""
+    if not isinstance(value, str):
+        raise InvalidEmail(name, f"is a text, not {type(value).__name__}")
+    if match := FORBIDDEN_IN_HEADERS.search(value):
+        raise InvalidEmail(name, f"has the control character {match[0]!a} in it")
+    if len(value) > _MAX_HEADER_CHARACTERS:
+        raise InvalidEmail(name, f"is over {_MAX_HEADER_CHARACTERS} characters long")
+    return value
+
+
+def body(value: str | None) -> str | None:
+    """Accept a text that UTF-8 can hold."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidEmail("", f"is a text, not {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidEmail(
+            "", f"can't be encoded: a lone surrogate at character {error.start}"
+        ) from None
+    return value
+
+
+def headers(value: Mapping[str, str]) -> Mapping[str, str]:
+    """Accept additional header fields."""
+    if not isinstance(value, Mapping):
+        raise InvalidEmail("", f"maps names to values; not {type(value).__name__}")
+    for name, text in value.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise InvalidEmail(f"[{name!a}]", "is no header name (RFC 5322, 3.6.8)")
+        if instead := _OWN_HEADERS.get(name.lower()):
+            raise InvalidEmail(f"[{name!r}]", f"is not set here; use {instead}")
+        header_value(text, f"[{name!r}]")
+    return MappingProxyType(dict(value))
+
+
+def moment(value: datetime | None) -> datetime | None:
+    """Accept a datetime that knows its time zone."""
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        raise InvalidEmail("", f"is a datetime, not {type(value).__name__}")
+    if value.utcoffset() is None:
+        raise InvalidEmail(
+            "", "has no time zone; write for example datetime.now(UTC) + timedelta(hours=1)"
+        )
+    return value
+
+
+def priority(value: str | Priority) -> Priority:
+    """Accept a priority or its name."""
+    try:
+        return Priority(value)
+    except ValueError:
+        raise InvalidEmail("", f"is one of {', '.join(Priority)}") from None
+
+
+def tags(value: Iterable[str]) -> tuple[str, ...]:
+    """Accept any texts that could stand in a header."""
+    if isinstance(value, str):
+        raise InvalidEmail("", "is a list of texts, not one text")
+    return tuple(header_value(tag, f"[{i}]") for i, tag in enumerate(value))
+
+
+def metadata(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Accept what JSON can hold, as JSON holds it."""
+    try:
+        return MappingProxyType(msgspec.json.decode(msgspec.json.encode(dict(value))))
+    except (TypeError, ValueError) as error:
+        raise InvalidEmail("", f"is a mapping that JSON can hold: {error}") from None

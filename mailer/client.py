@@ -1,0 +1,219 @@
+"""`Mailer` and `AsyncMailer`: the same calls, one waits, one is awaited. See ``calls``."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from pydantic import SecretStr
+
+from mailer.calls import Call, Calls, Pause, Together
+from mailer.email import Email
+from mailer.job import Job, JobState, Receipt
+from mailer.settings import Settings, current_settings
+from mailer.store.runners import AsyncRunner, SyncRunner
+
+T = TypeVar("T")
+
+
+class Mailer:
+    """Enqueues emails and tells what became of them. Safe to share between threads.
+
+    Args:
+        redis_url: where jobs are kept; without it, ``MAILER_REDIS_URL``.
+        settings: instead of those of the environment.
+
+    Every method raises `StoreUnavailable` where Redis doesn't answer within
+    ``MAILER_STORE_TIMEOUT_SECONDS``.
+    """
+
+    def __init__(self, redis_url: str | None = None, *, settings: Settings | None = None) -> None:
+        settings = _settings(redis_url, settings)
+        self._calls = Calls(settings)
+        self._runner = SyncRunner.connect(
+            settings.redis_url.get_secret_value(), settings.store_timeout_seconds
+        )
+
+    def enqueue(self, email: Email) -> Receipt:
+        """Record ``email`` as a job, in one atomic round trip.
+
+        Raises:
+            InvalidEmail: with the field that is wrong; nothing was stored.
+            IdempotencyConflict: the key is known with other content; nothing was stored.
+        """
+        return self._run(self._calls.enqueue(email))
+
+    def enqueue_many(self, emails: Iterable[Email]) -> list[Receipt]:
+        """Record any number of emails, streamed in chunks; each chunk is stored whole or not."""
+        return self._run(self._calls.enqueue_many(emails))
+
+    def get(self, job_id: str) -> Job:
+        """Return what is recorded of a job.
+
+        Raises:
+            JobNotFound: no job has this id, or it was retired.
+        """
+        return self._run(self._calls.get(job_id))
+
+    def wait(self, job_id: str, timeout: float = 30) -> Job:
+        """Return the job once it has ended.
+
+        Raises:
+            WaitTimeout: it has not, after ``timeout`` seconds.
+        """
+        return self._run(self._calls.wait(job_id, timeout))
+
+    def cancel(self, job_id: str) -> bool:
+        """Keep a job from being sent; False where it is too late. Atomic."""
+        return self._run(self._calls.cancel(job_id))
+
+    def retry(self, job_id: str) -> None:
+        """Try again now: a waiting job at once, an ended one for all who were not accepted.
+
+        Raises:
+            WrongState: it is being sent, or nobody is left to send to.
+        """
+        return self._run(self._calls.retry(job_id))
+
+    def reschedule(self, job_id: str, at: datetime) -> None:
+        """Give a job that waits another time; a time in the past means now.
+
+        Raises:
+            WrongState: it does not wait.
+        """
+        return self._run(self._calls.reschedule(job_id, at))
+
+    def list(self, state: JobState | str | None = None, limit: int = 50) -> list[Job]:
+        """Return the jobs in ``state`` (or in any), those first that came into it last."""
+        return self._run(self._calls.list(state, limit))
+
+    def counts(self) -> dict[JobState, int]:
+        """Count the jobs that are recorded in each state."""
+        return self._run(self._calls.counts())
+
+    def paused_relays(self) -> dict[str, str]:
+        """Return for each relay that workers have paused why, and until when (JSON)."""
+        return self._run(self._calls.paused_relays())
+
+    def close(self) -> None:
+        """Close the connections to Redis."""
+        self._runner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self, call: Call[T]) -> T:
+        answer: Any = None
+        while True:
+            try:
+                step = call.send(answer)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # a Call[T] returns T
+            if isinstance(step, Pause):
+                time.sleep(step.seconds)
+                answer = None
+            elif isinstance(step, Together):
+                answer = self._runner.run_many(step.operations)
+            else:
+                answer = self._runner.run(step)
+
+
+class AsyncMailer:
+    """`Mailer` for asyncio: the same methods, awaited; it never blocks the event loop.
+
+    Use it as ``async with AsyncMailer() as mailer``, or ``await mailer.close()`` in the end.
+    """
+
+    def __init__(self, redis_url: str | None = None, *, settings: Settings | None = None) -> None:
+        settings = _settings(redis_url, settings)
+        self._calls = Calls(settings)
+        self._runner = AsyncRunner.connect(
+            settings.redis_url.get_secret_value(), settings.store_timeout_seconds
+        )
+
+    async def enqueue(self, email: Email) -> Receipt:
+        """See `Mailer.enqueue`."""
+        return await self._run(self._calls.enqueue(email))
+
+    async def enqueue_many(self, emails: Iterable[Email]) -> list[Receipt]:
+        """See `Mailer.enqueue_many`."""
+        return await self._run(self._calls.enqueue_many(emails))
+
+    async def get(self, job_id: str) -> Job:
+        """See `Mailer.get`."""
+        return await self._run(self._calls.get(job_id))
+
+    async def wait(self, job_id: str, timeout: float = 30) -> Job:  # noqa: ASYNC109 - as in Mailer
+        """See `Mailer.wait`."""
+        return await self._run(self._calls.wait(job_id, timeout))
+
+    async def cancel(self, job_id: str) -> bool:
+        """See `Mailer.cancel`."""
+        return await self._run(self._calls.cancel(job_id))
+
+    async def retry(self, job_id: str) -> None:
+        """See `Mailer.retry`."""
+        return await self._run(self._calls.retry(job_id))
+
+    async def reschedule(self, job_id: str, at: datetime) -> None:
+        """See `Mailer.reschedule`."""
+        return await self._run(self._calls.reschedule(job_id, at))
+
+    async def list(self, state: JobState | str | None = None, limit: int = 50) -> list[Job]:
+        """See `Mailer.list`."""
+        return await self._run(self._calls.list(state, limit))
+
+    async def counts(self) -> dict[JobState, int]:
+        """See `Mailer.counts`."""
+        return await self._run(self._calls.counts())
+
+    async def paused_relays(self) -> dict[str, str]:
+        """See `Mailer.paused_relays`."""
+        return await self._run(self._calls.paused_relays())
+
+    async def close(self) -> None:
+        """Close the connections to Redis."""
+        await self._runner.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _run(self, call: Call[T]) -> T:
+        answer: Any = None
+        while True:
+            try:
+                step = call.send(answer)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # a Call[T] returns T
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                answer = None
+            elif isinstance(step, Together):
+                answer = await self._runner.run_many(step.operations)
+            else:
+                answer = await self._runner.run(step)
+
+
+def _settings(redis_url: str | None, settings: Settings | None) -> Settings:
+    settings = settings or current_settings()
+    return (
+        settings.model_copy(update={"redis_url": SecretStr(redis_url)}) if redis_url else settings
+    )

@@ -1,0 +1,65 @@
+"""Every error that the mailer raises on purpose.
+
+Each carries a sentence that says what is wrong and, where something can be changed, what to
+change. All survive pickling, because applications pass them between processes.
+"""
+
+
+class MailerError(Exception):
+    """The base of every error below."""
+
+
+class InvalidEmail(MailerError, ValueError):
+    """An email that can't be sent as written; nothing was stored.
+
+    Attributes:
+        field: the part at fault, as the caller wrote it, for example ``to[2]``.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.reason}"
+
+
+class InvalidSetting(MailerError, ValueError):
+    """A setting that is malformed or contradicts another; names the variable to change."""
+
+
+class IdempotencyConflict(MailerError):
+    """The idempotency key is known, but was used with other content; nothing was stored."""
+
+
+class JobNotFound(MailerError, LookupError):
+    """No job is recorded under this id: never enqueued here, or retired since."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return f"no job is recorded under the id {self.job_id!r}"
+
+
+class WrongState(MailerError):
+    """The job's state does not allow what was asked, for example to retry what was sent."""
+
+
+class StoreUnavailable(MailerError, ConnectionError):
+    """Redis did not answer in time, or refused to serve.
+
+    Whether an enqueue that ended so was recorded is unknown; repeat it with the same
+    ``idempotency_key``, and it is recorded once.
+    """
+
+
+class WaitTimeout(MailerError, TimeoutError):
+    """The job had not ended within the time given to ``wait``."""
+
+
+class AttachmentUnavailable(MailerError):
+    """The content of an attachment is gone, has changed, or may not be read; never retried."""

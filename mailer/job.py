@@ -1,0 +1,166 @@
+"""What is recorded of an email: its state, its recipients' states and its attempts."""
+
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    SENDING = "sending"
+    DEFERRED = "deferred"
+    SENT = "sent"
+    PARTIALLY_SENT = "partially_sent"
+    FAILED = "failed"
+    UNCONFIRMED = "unconfirmed"
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+    SUPPRESSED = "suppressed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to the job by itself."""
+        return self not in _WAITING and self is not JobState.SENDING
+
+
+_WAITING = frozenset({JobState.SCHEDULED, JobState.QUEUED, JobState.DEFERRED})
+
+
+class RecipientState(StrEnum):
+    """What became of one recipient."""
+
+    PENDING = "pending"
+    DEFERRED = "deferred"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNCONFIRMED = "unconfirmed"
+    SUPPRESSED = "suppressed"
+
+
+class Decision(StrEnum):
+    """What an attempt led to."""
+
+    SENT = "sent"
+    RETRY = "retry"
+    FAIL = "fail"
+    PAUSE = "pause"  # the relay is at fault: tried again, and no attempt used up
+    INTERRUPTED = "interrupted"  # the worker died or lost its lease; what it sent is unknown
+
+
+class Priority(StrEnum):
+    """Which email leaves first when several are due."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+# Every way from one state to another, with its cause. None stands for "not recorded yet".
+TRANSITIONS: MappingProxyType[tuple[JobState | None, JobState], str] = MappingProxyType(
+    {
+        (None, JobState.QUEUED): "enqueued, due now",
+        (None, JobState.SCHEDULED): "enqueued with `scheduled_at` ahead",
+        (JobState.SCHEDULED, JobState.SENDING): "its time came and a worker began",
+        (JobState.SCHEDULED, JobState.QUEUED): "rescheduled to now",
+        (JobState.SCHEDULED, JobState.CANCELED): "canceled",
+        (JobState.SCHEDULED, JobState.EXPIRED): "`expires_at` passed before a worker began",
+        (JobState.QUEUED, JobState.SENDING): "a worker began",
+        (JobState.QUEUED, JobState.SCHEDULED): "rescheduled to a later time",
+        (JobState.QUEUED, JobState.CANCELED): "canceled",
+        (JobState.QUEUED, JobState.EXPIRED): "`expires_at` passed before a worker began",
+        (JobState.SENDING, JobState.SENT): "every recipient was accepted",
+        (JobState.SENDING, JobState.PARTIALLY_SENT): "some were accepted, the others refused",
+        (JobState.SENDING, JobState.FAILED): "every recipient was refused, or the retries ended",
+        (JobState.SENDING, JobState.DEFERRED): "a temporary refusal or a fault of the relay",
+        (JobState.SENDING, JobState.QUEUED): "handed back by a worker that stops",
+        (JobState.SENDING, JobState.UNCONFIRMED): "an at-most-once outcome that nobody knows",
+        (JobState.DEFERRED, JobState.SENDING): "the next attempt was due and a worker began",
+        (JobState.DEFERRED, JobState.CANCELED): "canceled",
+        (JobState.DEFERRED, JobState.EXPIRED): "`expires_at` passed before the next attempt",
+        (JobState.PARTIALLY_SENT, JobState.QUEUED): "retried by a person",
+        (JobState.FAILED, JobState.QUEUED): "retried by a person",
+        (JobState.UNCONFIRMED, JobState.QUEUED): "retried by a person",
+        (JobState.EXPIRED, JobState.QUEUED): "retried by a person",
+        (JobState.CANCELED, JobState.QUEUED): "retried by a person",
+        (JobState.SUPPRESSED, JobState.QUEUED): "retried by a person",
+    }
+)
+
+
+class Recipient(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One recipient of a job.
+
+    Attributes:
+        address: as SMTP takes it, the domain in A-labels.
+        reply: the relay's last word on this recipient, for example ``450 4.7.1 Greylisted``.
+    """
+
+    address: str
+    state: RecipientState = RecipientState.PENDING
+    reply: str | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One try to deliver a job.
+
+    Attributes:
+        n: counts the attempts of the retry policy from 1; a pause repeats the number.
+        started_at: Redis server time; so is ``ended_at``.
+        phase: how far the transaction came: connect, tls, auth, mail, rcpt, data or dot.
+        code: the SMTP reply code, where there was a reply.
+        enhanced_code: RFC 3463, for example ``4.7.1``.
+    """
+
+    n: int
+    started_at: datetime
+    decision: Decision
+    ended_at: datetime | None = None
+    worker: str | None = None
+    relay: str | None = None
+    phase: str | None = None
+    code: int | None = None
+    enhanced_code: str | None = None
+    reply: str | None = None
+    next_attempt_at: datetime | None = None
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot of what is recorded of one email. Times are the Redis server's, in UTC."""
+
+    id: str
+    state: JobState
+    message_id: str
+    from_email: str
+    subject: str
+    recipients: tuple[Recipient, ...]
+    attempts: tuple[Attempt, ...] = ()
+    priority: Priority = Priority.NORMAL
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Any] = {}
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None = None
+    next_attempt_at: datetime | None = None
+
+    @property
+    def retries(self) -> int:
+        """How many attempts of the retry policy are used up."""
+        return max((a.n for a in self.attempts if a.decision is not Decision.PAUSE), default=0)
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What ``enqueue`` returns, once the job is recorded.
+
+    Attributes:
+        created: False where the idempotency key was known, and this is the earlier job.
+    """
+
+    id: str
+    message_id: str
+    created: bool

@@ -1,0 +1,180 @@
+"""Every setting, with its default: the only reader of the environment and of ``mailer.toml``."""
+
+import os
+import socket
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from mailer.errors import InvalidEmail, InvalidSetting
+from mailer.retry import RetryPolicy
+
+
+def _split_on(separator: str) -> BeforeValidator:
+    """Accept a list, or one string with the parts of it."""
+
+    def split(value: Any) -> Any:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(separator) if part.strip()]
+        return value
+
+    return BeforeValidator(split)
+
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Read from ``MAILER_*`` variables, else from ``mailer.toml``, else the defaults below."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MAILER_",
+        toml_file=os.environ.get("MAILER_CONFIG", "mailer.toml"),
+        frozen=True,
+        extra="forbid",
+    )
+
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="Where jobs are kept."
+    )
+    broker_url: SecretStr | None = Field(
+        None, description="Celery's broker; without it, the Redis of `MAILER_REDIS_URL`."
+    )
+    relay_url: SecretStr = Field(
+        SecretStr("smtp://127.0.0.1:25"),
+        description="The relay: `smtp://user:password@host:587?starttls=required`, or `smtps://…`.",
+    )
+    key_prefix: str = Field(
+        "mailer",
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        description="Begins every key in Redis; two systems with different prefixes don't meet.",
+    )
+    store_timeout_seconds: Seconds = Field(
+        5.0, description="After this time without an answer from Redis: `StoreUnavailable`."
+    )
+    batch_size: int = Field(
+        100, ge=1, le=1000, description="The most job ids in one Celery message."
+    )
+    connections: int = Field(
+        20, ge=1, le=1000, description="The most SMTP connections of one worker process."
+    )
+    lease_seconds: Seconds = Field(
+        60.0,
+        description="A worker that dies gives its jobs free after this time; "
+        "renewed while a transaction runs.",
+    )
+    dispatch_timeout_seconds: Seconds = Field(
+        60.0, description="A job that was dispatched and not begun is dispatched again after it."
+    )
+    shutdown_seconds: Seconds = Field(
+        30.0, description="How long a stopping worker lets running transactions end."
+    )
+    retry_delays: Annotated[tuple[float, ...], NoDecode, _split_on(",")] = Field(
+        RetryPolicy().delays, description="Seconds between attempts; the last one repeats."
+    )
+    retry_jitter: float = Field(
+        RetryPolicy().jitter, description="The largest random share added to each delay."
+    )
+    retry_give_up_seconds: Seconds = Field(
+        RetryPolicy().give_up_after, description="A deferral after this time is final."
+    )
+    attachment_roots: Annotated[tuple[Path, ...], NoDecode, _split_on(os.pathsep)] = Field(
+        (),
+        description="Folders from which `Attachment.from_path` may take files; separated by `:`.",
+    )
+    max_attachment_bytes: int = Field(
+        25 * 1024 * 1024, ge=1, description="The most bytes of all attachments of one email."
+    )
+    max_recipients: int = Field(
+        1000, ge=1, description="The most recipients of one email, To, Cc and Bcc together."
+    )
+    idempotency_seconds: int = Field(
+        24 * 3600, ge=1, description="How long an idempotency key is remembered."
+    )
+    retention_seconds: int = Field(
+        7 * 24 * 3600, ge=1, description="How long an ended job's record is kept."
+    )
+    ehlo_hostname: str = Field(
+        default_factory=socket.gethostname, description="What workers call themselves in EHLO."
+    )
+    smtp_connect_seconds: Seconds = Field(
+        60.0, description="For connecting, TLS, EHLO and AUTH together."
+    )
+    smtp_command_seconds: Seconds = Field(
+        300.0, description="For the replies to MAIL and RCPT (RFC 5321, 4.5.3.2)."
+    )
+    smtp_data_seconds: Seconds = Field(
+        600.0, description="For the reply after the final dot; a shorter one makes duplicates."
+    )
+    smtp_idle_seconds: Seconds = Field(
+        30.0, description="An unused SMTP connection is closed after this time."
+    )
+    log_level: str = Field(
+        "INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="What workers log."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def broker(self) -> SecretStr:
+        """Celery's broker URL."""
+        return self.broker_url or self.redis_url
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """The policy of every email that names no other."""
+        return RetryPolicy(
+            delays=self.retry_delays,
+            jitter=self.retry_jitter,
+            give_up_after=self.retry_give_up_seconds,
+        )
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; ``overrides`` win over environment and file.
+
+    Raises:
+        InvalidSetting: naming the variable and what is wrong with it.
+    """
+    try:
+        settings = Settings(**overrides)
+        settings.retry_policy  # noqa: B018 - the policy checks what the fields can't
+    except ValidationError as error:
+        raise InvalidSetting("; ".join(_sentence(e) for e in error.errors())) from None
+    except InvalidEmail as error:
+        variable = error.field.upper().replace(".", "_")
+        raise InvalidSetting(f"MAILER_{variable}: {error.reason}") from None
+    return settings
+
+
+@cache
+def current_settings() -> Settings:
+    """The settings of this process, read once."""
+    return load_settings()
+
+
+def _sentence(error: Any) -> str:
+    # the value is left out on purpose: it may hold a password
+    name = "_".join(str(part) for part in error["loc"][:1]).upper()
+    if error["type"] == "extra_forbidden":
+        return f"MAILER_{name} (in mailer.toml: {name.lower()}) is no setting of the mailer"
+    return f"MAILER_{name}: {error['msg'][0].lower()}{error['msg'][1:]}"

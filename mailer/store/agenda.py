@@ -1,0 +1,202 @@
+"""What workers ask of the store, each as one operation: the agenda and its leases."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import msgspec
+
+from mailer.job import Attempt, JobState, Priority, Recipient
+from mailer.message import Message
+from mailer.store import records
+from mailer.store.keys import LANES, STATES, Keys
+from mailer.store.operation import Argument, Operation, run_command, run_script
+
+
+@attrs.frozen
+class Claim:
+    """What a dispatcher may publish now.
+
+    Attributes:
+        ids: job ids by priority, each in the order of their due times.
+        wait: seconds until the next job is due, or None where the agenda is empty.
+        now: the Redis server's time, in ms.
+    """
+
+    ids: dict[Priority, list[str]]
+    wait: float | None
+    now: int
+
+
+@attrs.frozen
+class Lease:
+    """The right to deliver one job, until it is given back, runs out or is taken over."""
+
+    job_id: str
+    token: int
+
+
+@attrs.frozen
+class Assignment:
+    """A begun job: its lease, and all that is needed to deliver it.
+
+    Attributes:
+        tries: attempts used up so far.
+        crashes: how often a worker died while it held the job.
+        since_ms: when the job was first due; the retry policy counts from here.
+        begun_ms: when this attempt began; all times are the Redis server's.
+    """
+
+    lease: Lease
+    head: records.Head
+    message: Message
+    recipients: tuple[Recipient, ...]
+    priority: Priority
+    tries: int
+    crashes: int
+    since_ms: int
+    expires_ms: int
+    begun_ms: int
+
+
+@attrs.frozen
+class Result:
+    """What became of one attempt.
+
+    Attributes:
+        due_ms: when to look at the job again; `ENDED` or `NOW` are allowed as well.
+        attempt: to be put on record, or None for an attempt that did not take place.
+    """
+
+    lease: Lease
+    state: JobState
+    due_ms: int
+    tries: int
+    recipients: tuple[Recipient, ...]
+    attempt: Attempt | None
+
+
+ENDED, NOW = 0, 1
+
+
+class Agenda:
+    """The workers' operations under one key prefix."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+
+    def claim(self, room: int, urgent_room: int, timeout: float) -> Operation[Claim]:
+        """Claim jobs that are due: up to ``urgent_room`` of high priority, ``room`` of others."""
+
+        def parse(reply: list[Any]) -> Claim:
+            now, wait, *lanes = reply
+            found = ([job_id.decode() for job_id in lane] for lane in lanes)
+            ids = dict(zip(LANES, found, strict=True))
+            return Claim(ids, wait / 1000 if wait >= 0 else None, now)
+
+        keys = [self._keys.wake, *self._keys.lanes]
+        return run_script("claim", keys, [room, urgent_room, round(timeout * 1000)], parse)
+
+    def begin(self, ids: Sequence[str], worker: str, lease: float) -> Operation[list[Assignment]]:
+        """Lease those of ``ids`` which may be delivered now to ``worker``, for ``lease`` seconds."""
+
+        def parse(reply: list[Any]) -> list[Assignment]:
+            return [_assignment(fields, reply[0]) for fields in reply[1:]]
+
+        keys = [*self._keys.lanes, *self._keys.states, *map(self._keys.job, ids)]
+        return run_script("begin", keys, [round(lease * 1000), worker, *ids], parse)
+
+    def renew(self, leases: Sequence[Lease], lease: float) -> Operation[set[str]]:
+        """Prolong ``leases``; the result names the jobs that are no longer ours."""
+        keys = [*self._keys.lanes, *(self._keys.job(held.job_id) for held in leases)]
+        args: list[Argument] = [round(lease * 1000)]
+        for held in leases:
+            args += [held.job_id, held.token]
+        return run_script("renew", keys, args, lambda reply: {job_id.decode() for job_id in reply})
+
+    def finish(self, results: Sequence[Result]) -> Operation[list[bool]]:
+        """Record ``results``; each is answered by whether its lease was still held."""
+        keys = [self._keys.wake, *self._keys.lanes, *self._keys.states]
+        keys += [self._keys.blobs, self._keys.blob_uses]
+        args: list[Argument] = []
+        for result in results:
+            keys.append(self._keys.job(result.lease.job_id))
+            args += [
+                result.lease.job_id,
+                result.lease.token,
+                result.state,
+                _FIRST_STATE_INDEX + STATES.index(result.state),
+                result.due_ms,
+                result.tries,
+                records.encode(result.recipients),
+                records.encode(result.attempt) if result.attempt else b"",
+            ]
+        return run_script("finish", keys, args, lambda reply: [bool(done) for done in reply])
+
+    def undispatch(self, ids: Sequence[str]) -> Operation[int]:
+        """Make claimed jobs due again that nobody began; the result is their number."""
+        keys = [self._keys.wake, *self._keys.lanes, *map(self._keys.job, ids)]
+        return run_script("undispatch", keys, ids, int)
+
+    def await_news(self, worker: str, *, has_room: bool, timeout: float) -> Operation[str | None]:
+        """Wait for a wake-up or for a batch's ticket (BLPOP); the result is the ticket, if any."""
+
+        def parse(reply: list[bytes] | None) -> str | None:
+            if reply is None or reply[0] == self._keys.wake.encode():
+                return None
+            return reply[1].decode()
+
+        keys = [self._keys.begun(worker)] + ([self._keys.wake] if has_room else [])
+        return run_command("BLPOP", *keys, timeout, parse=parse)
+
+    def give_ticket(self, worker: str, ticket: str) -> list[Operation[Any]]:
+        """Tell a dispatcher that all jobs of a batch have left the queue (RPUSH, EXPIRE)."""
+        key = self._keys.begun(worker)
+        return [
+            run_command("RPUSH", key, ticket, parse=int),
+            run_command("EXPIRE", key, 600, parse=int),
+        ]
+
+    def blob(self, sha256: str) -> Operation[bytes | None]:
+        """Read an attachment's content (HGET)."""
+        return run_command("HGET", self._keys.blobs, sha256, parse=lambda reply: reply)
+
+    def pause_relay(self, relay: str, news: bytes) -> Operation[int]:
+        """Note for operators why and until when a relay is paused (HSET)."""
+        return run_command("HSET", self._keys.relays, relay, news, parse=int)
+
+    def resume_relay(self, relay: str) -> Operation[int]:
+        """Remove that note (HDEL)."""
+        return run_command("HDEL", self._keys.relays, relay, parse=int)
+
+    def ended_before(self, state: JobState, moment_ms: int, limit: int) -> Operation[list[str]]:
+        """List jobs that ended in ``state`` before ``moment_ms`` (ZRANGE BYSCORE)."""
+        return run_command(
+            *("ZRANGE", self._keys.state(state), "-inf", moment_ms, "BYSCORE", "LIMIT", 0, limit),
+            parse=lambda reply: [job_id.decode() for job_id in reply],
+        )
+
+    def retire(self, state: JobState, moment_ms: int, ids: Sequence[str]) -> Operation[int]:
+        """Forget jobs that ended in ``state`` before ``moment_ms``; the result is their number."""
+        keys = [self._keys.blobs, self._keys.blob_uses, self._keys.state(state)]
+        keys += map(self._keys.job, ids)
+        return run_script("retire", keys, [state, moment_ms, *ids], int)
+
+
+_FIRST_STATE_INDEX = 5  # in the KEYS of finish.lua
+
+
+def _assignment(fields: list[Any], now: int) -> Assignment:
+    (job_id, token, tries, date, since, expires, lane, head, message, recipients, crashes) = fields
+    return Assignment(
+        lease=Lease(job_id.decode(), token),
+        head=records.decode_head(head),
+        message=msgspec.structs.replace(records.decode_message(message), date=date),
+        recipients=records.decode_recipients(recipients),
+        priority=LANES[lane - 1],
+        tries=tries,
+        crashes=crashes,
+        since_ms=since,
+        expires_ms=expires,
+        begun_ms=now,
+    )

@@ -1,0 +1,184 @@
+"""What producers ask of the store, each as one operation."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from mailer.errors import IdempotencyConflict, InvalidEmail, JobNotFound
+from mailer.job import Job, JobState, Priority, Receipt, Recipient
+from mailer.message import Message
+from mailer.store import records
+from mailer.store.keys import LANES, Keys
+from mailer.store.operation import Argument, Operation, run_command, run_script
+
+
+@attrs.frozen
+class NewJob:
+    """An email, checked and ready to be recorded.
+
+    Attributes:
+        scheduled_ms: Unix time in milliseconds, or 0 for now; ``expires_ms`` 0 for never.
+        fingerprint: of the content, where an idempotency key is given; else empty.
+        blobs: attachments' contents by their SHA-256.
+    """
+
+    id: str
+    head: records.Head
+    message: Message
+    recipients: tuple[Recipient, ...]
+    priority: Priority
+    scheduled_ms: int = 0
+    expires_ms: int = 0
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    blobs: Mapping[str, bytes] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen
+class StoredJob:
+    """A job as read, with the raw words that a compare-and-set needs."""
+
+    job: Job
+    raw_recipients: bytes
+    has_message: bool
+
+
+class Jobs:
+    """Operations on jobs under one key prefix."""
+
+    def __init__(self, keys: Keys, *, idempotency_seconds: int) -> None:
+        self._keys = keys
+        self._idempotency_seconds = idempotency_seconds
+
+    def enqueue(self, jobs: Sequence[NewJob]) -> Operation[list[Receipt]]:
+        """Record all of ``jobs``, or none of them."""
+        keys = self._keys
+        names = [keys.wake, keys.blobs, keys.blob_uses, *keys.lanes]
+        names += [keys.state(JobState.QUEUED), keys.state(JobState.SCHEDULED)]
+        args: list[Argument] = [len(jobs), self._idempotency_seconds]
+        for job in jobs:
+            record = keys.job(job.id)
+            names += [record, keys.once(job.idempotency_key) if job.idempotency_key else record]
+            args += [
+                job.id,
+                LANES.index(job.priority) + 1,
+                job.scheduled_ms,
+                job.expires_ms,
+                records.encode(job.head),
+                records.encode(job.message),
+                records.encode(job.recipients),
+                job.head.message_id,
+                job.fingerprint,
+                len(job.blobs),
+            ]
+            for sha256, content in job.blobs.items():
+                args += [sha256, content]
+
+        def parse(reply: list[Any]) -> list[Receipt]:
+            if reply[0] == b"conflict":
+                raise IdempotencyConflict(
+                    f"the idempotency key {jobs[reply[1] - 1].idempotency_key!r} is known, "
+                    "with other content; use another key for another email"
+                )
+            if reply[0] == b"expired":
+                raise InvalidEmail("expires_at", "is in the past, by the Redis server's clock")
+            return [_receipt(job, word) for job, word in zip(jobs, reply[2:], strict=True)]
+
+        return run_script("enqueue", names, args, parse)
+
+    def get(self, job_id: str) -> Operation[StoredJob]:
+        """Read one job (HGETALL)."""
+
+        def parse(reply: Any) -> StoredJob:
+            fields = _pairs(reply)
+            if not fields:
+                raise JobNotFound(job_id)
+            job = records.decode_job(job_id, fields)
+            return StoredJob(job, fields[b"recipients"], b"message" in fields)
+
+        return run_command("HGETALL", self._keys.job(job_id), parse=parse)
+
+    def find(self, job_id: str) -> Operation[Job | None]:
+        """Read one job, or None where it was retired since its id was listed."""
+
+        def parse(reply: Any) -> Job | None:
+            fields = _pairs(reply)
+            return records.decode_job(job_id, fields) if fields else None
+
+        return run_command("HGETALL", self._keys.job(job_id), parse=parse)
+
+    def newest(self, state: JobState, limit: int) -> Operation[list[tuple[float, str]]]:
+        """List the ids that came into ``state`` last, with the time (ms) (ZRANGE REV)."""
+
+        def parse(reply: list[Any]) -> list[tuple[float, str]]:
+            pairs = reply if reply and isinstance(reply[0], list) else _in_twos(reply)
+            return [(float(score), job_id.decode()) for job_id, score in pairs]
+
+        return run_command(
+            "ZRANGE", self._keys.state(state), 0, limit - 1, "REV", "WITHSCORES", parse=parse
+        )
+
+    def count(self, state: JobState) -> Operation[int]:
+        """Count the jobs recorded in ``state`` (ZCARD)."""
+        return run_command("ZCARD", self._keys.state(state), parse=int)
+
+    def cancel(self, job_id: str) -> Operation[JobState]:
+        """Cancel a job that waits; the result is the state it is in afterwards."""
+
+        def parse(reply: bytes | None) -> JobState:
+            if reply is None:
+                raise JobNotFound(job_id)
+            return JobState(reply.decode())
+
+        keys = self._keys
+        return run_script("cancel", [keys.job(job_id), *keys.lanes, *keys.states], [job_id], parse)
+
+    def reschedule(self, job_id: str, due_ms: int) -> Operation[tuple[JobState, bool]]:
+        """Give a job that waits another time; the result says whether it did wait."""
+
+        def parse(reply: list[Any] | None) -> tuple[JobState, bool]:
+            if reply is None:
+                raise JobNotFound(job_id)
+            return JobState(reply[0].decode()), bool(reply[1])
+
+        keys = self._keys
+        names = [keys.job(job_id), keys.wake, *keys.lanes]
+        names += [keys.state(JobState.SCHEDULED), keys.state(JobState.QUEUED)]
+        return run_script("reschedule", names, [job_id, due_ms], parse)
+
+    def revive(self, stored: StoredJob, recipients: tuple[Recipient, ...]) -> Operation[bool]:
+        """Queue an ended job again, unless it has changed since it was read."""
+        keys, job = self._keys, stored.job
+        names = [keys.job(job.id), keys.wake, *keys.lanes]
+        names += [keys.state(job.state), keys.state(JobState.QUEUED)]
+        args: list[Argument] = [
+            job.id,
+            job.state,
+            stored.raw_recipients,
+            records.encode(recipients),
+        ]
+        return run_script("revive", names, args, bool)
+
+    def paused_relays(self) -> Operation[dict[str, str]]:
+        """Read why and until when relays are paused (HGETALL)."""
+
+        def parse(reply: Any) -> dict[str, str]:
+            return {k.decode(): v.decode() for k, v in _pairs(reply).items()}
+
+        return run_command("HGETALL", self._keys.relays, parse=parse)
+
+
+def _receipt(job: NewJob, word: int | bytes) -> Receipt:
+    if isinstance(word, bytes):
+        earlier_id, message_id = word.decode().split()
+        return Receipt(id=earlier_id, message_id=message_id, created=False)
+    return Receipt(id=job.id, message_id=job.head.message_id, created=True)
+
+
+def _pairs(reply: Any) -> dict[bytes, bytes]:
+    return reply if isinstance(reply, dict) else dict(_in_twos(reply))
+
+
+def _in_twos(flat: list[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))

@@ -1,0 +1,55 @@
+"""The names of everything kept in Redis. All share one hash tag, and so one Cluster slot."""
+
+import hashlib
+
+from mailer.job import JobState, Priority
+
+# Lua scripts receive lanes and state indexes in these orders.
+LANES = tuple(Priority)
+STATES = tuple(JobState)
+
+
+class Keys:
+    """Key names under one prefix.
+
+    ========================  ======  ==========================================================
+    ``{p}:job:<id>``          hash    the record, see ``records``
+    ``{p}:agenda:<priority>`` zset    id → when it must be looked at next (ms); each job that has
+                                      not ended is in exactly one of the three lanes
+    ``{p}:state:<state>``     zset    id → when it came into the state (ms)
+    ``{p}:once:<sha256>``     string  ``id message_id fingerprint`` of an idempotency key
+    ``{p}:blobs``             hash    sha256 → an attachment's content
+    ``{p}:blob-uses``         hash    sha256 → how many recorded jobs need it
+    ``{p}:wake``              list    holds one element when some dispatcher should look
+    ``{p}:begun:<worker>``    list    tickets of that worker's batches which have left the queue
+    ``{p}:relays``            hash    relay → why and until when it is paused (JSON)
+    ========================  ======  ==========================================================
+    """
+
+    def __init__(self, prefix: str) -> None:
+        tag = f"{{{prefix}}}"
+        self.lanes = tuple(f"{tag}:agenda:{lane}" for lane in LANES)
+        self.states = tuple(f"{tag}:state:{state}" for state in STATES)
+        self.wake = f"{tag}:wake"
+        self.blobs = f"{tag}:blobs"
+        self.blob_uses = f"{tag}:blob-uses"
+        self.relays = f"{tag}:relays"
+        self._job = f"{tag}:job:"
+        self._once = f"{tag}:once:"
+        self._begun = f"{tag}:begun:"
+
+    def job(self, job_id: str) -> str:
+        """The record of a job."""
+        return self._job + job_id
+
+    def state(self, state: JobState) -> str:
+        """The index of the jobs in one state."""
+        return self.states[STATES.index(state)]
+
+    def once(self, idempotency_key: str) -> str:
+        """Where an idempotency key is remembered; hashed, for it may be long or private."""
+        return self._once + hashlib.sha256(idempotency_key.encode()).hexdigest()
+
+    def begun(self, worker: str) -> str:
+        """Where a worker learns which of its batches have left the queue."""
+        return self._begun + worker

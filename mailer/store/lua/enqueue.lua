@@ -1,0 +1,82 @@
+-- Record jobs, put them on the agenda and wake a dispatcher: all of them, or none.
+--
+-- KEYS  1 wake, 2 blobs, 3 blob-uses, 4-6 agenda lanes, 7 state:queued, 8 state:scheduled;
+--       then for each job: its record, the key of its idempotency key (or its record again)
+-- ARGV  1 number of jobs, 2 seconds for which idempotency keys are kept;
+--       then for each job: id, lane (1-3), scheduled ms (0: now), expires ms (0: never),
+--       head, message, recipients, message id, fingerprint ('': no idempotency key),
+--       number of blobs, and for each blob: sha256, content
+-- Returns  {'ok', now, then for each job: 1, or 'id message-id' of the earlier job}
+--          {'conflict', position} where an idempotency key is known for other content
+--          {'expired', position} where expires is past
+--          In both of these nothing was stored.
+-- A job whose record exists already is left as it is: a producer that lost the reply may repeat.
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local jobs, at = {}, 3
+for i = 1, tonumber(ARGV[1]) do
+  local job = {
+    record = KEYS[7 + 2 * i], once = KEYS[8 + 2 * i],
+    id = ARGV[at], lane = KEYS[3 + tonumber(ARGV[at + 1])], priority = ARGV[at + 1],
+    scheduled = tonumber(ARGV[at + 2]), expires = tonumber(ARGV[at + 3]),
+    head = ARGV[at + 4], message = ARGV[at + 5], recipients = ARGV[at + 6],
+    message_id = ARGV[at + 7], fingerprint = ARGV[at + 8], blobs = {},
+  }
+  local blobs = tonumber(ARGV[at + 9])
+  at = at + 10
+  for b = 1, blobs do
+    job.blobs[b] = { sha = ARGV[at], content = ARGV[at + 1] }
+    at = at + 2
+  end
+  jobs[i] = job
+end
+
+-- First look at all, then write: a refusal must leave nothing behind.
+local known = {}
+for i, job in ipairs(jobs) do
+  if job.expires > 0 and job.expires <= now then return { 'expired', i } end
+  if job.fingerprint ~= '' then
+    local earlier = known[job.once] or redis.call('GET', job.once)
+    local mine = job.id .. ' ' .. job.message_id .. ' ' .. job.fingerprint
+    if not earlier then
+      known[job.once] = mine
+    else
+      if string.match(earlier, '%S+$') ~= job.fingerprint then return { 'conflict', i } end
+      known[job.once] = earlier
+      if earlier ~= mine then job.earlier = string.match(earlier, '^(%S+ %S+)') end
+    end
+  end
+end
+
+local reply, wake = { 'ok', now }, false
+for i, job in ipairs(jobs) do
+  if job.earlier then
+    reply[i + 2] = job.earlier
+  elseif redis.call('EXISTS', job.record) == 1 then
+    reply[i + 2] = 1
+  else
+    local due, state, index = now, 'queued', KEYS[7]
+    if job.scheduled > now then due, state, index = job.scheduled, 'scheduled', KEYS[8] end
+    local shas = {}
+    for b, blob in ipairs(job.blobs) do
+      redis.call('HSETNX', KEYS[2], blob.sha, blob.content)
+      redis.call('HINCRBY', KEYS[3], blob.sha, 1)
+      shas[b] = blob.sha
+    end
+    redis.call('HSET', job.record, 'state', state, 'lane', job.priority, 'created', now,
+      'updated', now, 'due', due, 'since', due, 'date', math.floor(due / 1000),
+      'expires', job.expires, 'head', job.head, 'message', job.message,
+      'recipients', job.recipients)
+    if #shas > 0 then redis.call('HSET', job.record, 'blobs', table.concat(shas, ' ')) end
+    redis.call('ZADD', index, now, job.id)
+    redis.call('ZADD', job.lane, due, job.id)
+    if job.fingerprint ~= '' then
+      redis.call('SET', job.once, known[job.once], 'EX', ARGV[2])
+    end
+    if due < now + 1000 then wake = true end
+    reply[i + 2] = 1
+  end
+end
+if wake and redis.call('LLEN', KEYS[1]) == 0 then redis.call('RPUSH', KEYS[1], 1) end
+return reply

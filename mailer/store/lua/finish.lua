@@ -1,0 +1,54 @@
+-- Record what became of attempts. Only the holder of the current token can: a stale one, of a
+-- worker that lost its lease, changes nothing.
+--
+-- KEYS  1 wake, 2-4 agenda lanes, 5-15 state indexes in the order of JobState, 16 blobs,
+--       17 blob-uses, then the jobs' records
+-- ARGV  for each job: id, token, new state, index of the new state's key, due ms (0: it has
+--       ended; 1: now), tries, recipients, attempt ('': none to record)
+-- Returns  for each job 1, or 0 where the token is stale
+--
+-- What was sent needs its body no more: message and blobs go, the record of what happened stays.
+
+local MOST_HISTORY = 65536  -- bytes of attempts; beyond it the oldest go
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local reply, wake = {}, false
+for i = 18, #KEYS do
+  local at = (i - 18) * 8
+  local record, id, state = KEYS[i], ARGV[at + 1], ARGV[at + 3]
+  local job = redis.call('HMGET', record, 'state', 'token', 'lane', 'attempts', 'blobs')
+  if job[1] ~= 'sending' or job[2] ~= ARGV[at + 2] then
+    reply[#reply + 1] = 0
+  else
+    local due = tonumber(ARGV[at + 5])
+    local attempts = job[4] or ''
+    if ARGV[at + 8] ~= '' then attempts = attempts .. ARGV[at + 8] .. '\n' end
+    while #attempts > MOST_HISTORY do attempts = string.gsub(attempts, '^[^\n]*\n', '', 1) end
+    redis.call('HSET', record, 'state', state, 'updated', now, 'tries', ARGV[at + 6],
+      'recipients', ARGV[at + 7], 'attempts', attempts)
+    redis.call('HDEL', record, 'lease', 'worker', 'started')
+    redis.call('ZREM', KEYS[7], id)
+    redis.call('ZADD', KEYS[tonumber(ARGV[at + 4])], now, id)
+    local lane = KEYS[1 + tonumber(job[3])]
+    if due > 0 then
+      if due == 1 then due = now end
+      redis.call('HSET', record, 'due', due)
+      redis.call('ZADD', lane, due, id)
+      if due < now + 1000 then wake = true end
+    else
+      redis.call('ZREM', lane, id)
+    end
+    if state == 'sent' then
+      for sha in string.gmatch(job[5] or '', '%S+') do
+        if redis.call('HINCRBY', KEYS[17], sha, -1) <= 0 then
+          redis.call('HDEL', KEYS[16], sha)
+          redis.call('HDEL', KEYS[17], sha)
+        end
+      end
+      redis.call('HDEL', record, 'message', 'blobs')
+    end
+    reply[#reply + 1] = 1
+  end
+end
+if wake and redis.call('LLEN', KEYS[1]) == 0 then redis.call('RPUSH', KEYS[1], 1) end
+return reply

@@ -1,0 +1,65 @@
+"""An operation is a value: what to ask Redis, and how to read the answer. Runners run it."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+T = TypeVar("T")
+Argument = str | bytes | int | float
+
+
+@attrs.frozen
+class Script:
+    """A Lua step, loaded by its file's name. Redis knows it by its SHA-1 (EVALSHA)."""
+
+    name: str
+    source: str
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """Read ``lua/<name>.lua``."""
+    source = resources.files("mailer.store").joinpath("lua", f"{name}.lua").read_text()
+    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+@attrs.frozen
+class Operation(Generic[T]):
+    """One request to Redis and the function that reads its reply.
+
+    Attributes:
+        command: what follows on the wire; for a script, its keys and arguments.
+        parse: turns the raw reply into the result, or raises a `MailerError`.
+        script: set for EVALSHA operations.
+    """
+
+    command: tuple[Argument, ...]
+    parse: Callable[[Any], T]
+    script: Script | None = None
+
+    @property
+    def words(self) -> tuple[Argument, ...]:
+        """The command as sent at first, with the script named by its digest."""
+        return ("EVALSHA", self.script.sha, *self.command) if self.script else self.command
+
+    @property
+    def full_words(self) -> tuple[Argument, ...]:
+        """The command as repeated where the server doesn't know the script yet."""
+        return ("EVAL", self.script.source, *self.command) if self.script else self.command
+
+
+def run_script(
+    name: str, keys: Sequence[str], args: Sequence[Argument], parse: Callable[[Any], T]
+) -> Operation[T]:
+    """Make the operation that runs ``lua/<name>.lua``."""
+    return Operation((len(keys), *keys, *args), parse, script(name))
+
+
+def run_command(*words: Argument, parse: Callable[[Any], T]) -> Operation[T]:
+    """Make the operation that runs one plain command."""
+    return Operation(words, parse)

@@ -1,0 +1,128 @@
+"""Two ways to run an operation: `SyncRunner` waits, `AsyncRunner` is awaited.
+
+Both give an answer or `StoreUnavailable` within the store timeout. A broken connection, as after a
+restart of Redis, is replaced once without a word: every operation may be repeated safely. A server
+that does not answer in time is not asked twice.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from mailer.errors import InvalidSetting, StoreUnavailable
+from mailer.store.operation import Operation
+
+T = TypeVar("T")
+
+
+class SyncRunner:
+    """Runs operations on a pool of blocking connections; safe to share between threads."""
+
+    def __init__(self, client: "redis.Redis", timeout: float) -> None:
+        self._client = client
+        self._timeout = timeout
+
+    @classmethod
+    def connect(cls, url: str, timeout: float) -> "SyncRunner":
+        """Prepare connections to ``url``; none is made before the first operation."""
+        options = _options(redis.retry.Retry(NoBackoff(), 1), timeout)
+        return cls(_client(redis.Redis.from_url, url, options), timeout)
+
+    def run(self, operation: Operation[T]) -> T:
+        """Run one operation."""
+        with _translated(self._timeout):
+            try:
+                reply = self._client.execute_command(*operation.words)  # type: ignore[no-untyped-call]
+            except NoScriptError:
+                reply = self._client.execute_command(*operation.full_words)  # type: ignore[no-untyped-call]
+        return operation.parse(reply)
+
+    def run_many(self, operations: Sequence[Operation[T]]) -> list[T]:
+        """Run plain commands in one round trip (they are not atomic together)."""
+        with _translated(self._timeout):
+            pipeline = self._client.pipeline(transaction=False)
+            for operation in operations:
+                pipeline.execute_command(*operation.words)  # type: ignore[no-untyped-call]
+            replies = pipeline.execute()
+        return [operation.parse(r) for operation, r in zip(operations, replies, strict=True)]
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._client.close()
+
+
+class AsyncRunner:
+    """Runs operations on a pool of asyncio connections; belongs to one event loop."""
+
+    def __init__(self, client: "redis.asyncio.Redis", timeout: float) -> None:
+        self._client = client
+        self._timeout = timeout
+
+    @classmethod
+    def connect(cls, url: str, timeout: float) -> "AsyncRunner":
+        """Prepare connections to ``url``; none is made before the first operation."""
+        options = _options(redis.asyncio.retry.Retry(NoBackoff(), 1), timeout)
+        return cls(_client(redis.asyncio.Redis.from_url, url, options), timeout)
+
+    async def run(self, operation: Operation[T], *, timeout: float | None = None) -> T:  # noqa: ASYNC109 - the bound is part of the promise
+        """Run one operation; ``timeout`` replaces the usual one, for blocking commands."""
+        limit = timeout or self._timeout
+        with _translated(limit):
+            async with asyncio.timeout(limit):
+                try:
+                    reply = await self._client.execute_command(*operation.words)  # type: ignore[no-untyped-call]
+                except NoScriptError:
+                    reply = await self._client.execute_command(*operation.full_words)  # type: ignore[no-untyped-call]
+        return operation.parse(reply)
+
+    async def run_many(self, operations: Sequence[Operation[T]]) -> list[T]:
+        """Run plain commands in one round trip (they are not atomic together)."""
+        with _translated(self._timeout):
+            async with asyncio.timeout(self._timeout):
+                pipeline = self._client.pipeline(transaction=False)
+                for operation in operations:
+                    pipeline.execute_command(*operation.words)
+                replies = await pipeline.execute()
+        return [operation.parse(r) for operation, r in zip(operations, replies, strict=True)]
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+
+def _options(retry: Any, timeout: float) -> dict[str, Any]:
+    return {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": retry,
+        "health_check_interval": 0,
+    }
+
+
+def _client(from_url: Any, url: str, options: dict[str, Any]) -> Any:
+    try:
+        return from_url(url, **options)
+    except ValueError as error:
+        # the URL may hold a password: redis-py's message names the part, never the whole
+        raise InvalidSetting(f"MAILER_REDIS_URL: {error}") from None
+
+
+@contextmanager
+def _translated(timeout: float) -> Iterator[None]:
+    """Turn redis-py's errors into ours, at this one boundary."""
+    try:
+        yield
+    except (redis.exceptions.TimeoutError, TimeoutError) as error:
+        raise StoreUnavailable(
+            f"Redis did not answer within {timeout:g} s (MAILER_STORE_TIMEOUT_SECONDS)"
+        ) from error
+    except (redis.exceptions.ConnectionError, OSError) as error:
+        raise StoreUnavailable(f"Redis can't be reached (MAILER_REDIS_URL): {error}") from error
+    except RedisError as error:
+        raise StoreUnavailable(f"Redis refused: {error}") from error
