@@ -42,7 +42,6 @@ class Assignment:
 
     Attributes:
         tries: attempts used up so far.
-        crashes: how often a worker died while it held the job.
         since_ms: when the job was first due; the retry policy counts from here.
         begun_ms: when this attempt began; all times are the Redis server's.
     """
@@ -53,7 +52,6 @@ class Assignment:
     recipients: tuple[Recipient, ...]
     priority: Priority
     tries: int
-    crashes: int
     since_ms: int
     expires_ms: int
     begun_ms: int
@@ -94,7 +92,7 @@ class Agenda:
             ids = dict(zip(LANES, found, strict=True))
             return Claim(ids, wait / 1000 if wait >= 0 else None, now)
 
-        keys = [self._keys.wake, *self._keys.lanes]
+        keys = [self._keys.urgent_wake, self._keys.wake, *self._keys.lanes]
         return run_script("claim", keys, [room, urgent_room, round(timeout * 1000)], parse)
 
     def begin(self, ids: Sequence[str], worker: str, lease: float) -> Operation[list[Assignment]]:
@@ -138,15 +136,21 @@ class Agenda:
         keys = [self._keys.wake, *self._keys.lanes, *map(self._keys.job, ids)]
         return run_script("undispatch", keys, ids, int)
 
-    def await_news(self, worker: str, *, has_room: bool, timeout: float) -> Operation[str | None]:
-        """Wait for a wake-up or for a batch's ticket (BLPOP); the result is the ticket, if any."""
+    def await_news(
+        self, worker: str, *, room: bool, urgent_room: bool, timeout: float
+    ) -> Operation[str | None]:
+        """Wait for a batch's ticket or, where there is room, for a wake-up (BLPOP).
+
+        The result is the ticket, if it was one.
+        """
+        begun = self._keys.begun(worker)
+        keys = [begun]
+        keys += [self._keys.urgent_wake] if urgent_room else []
+        keys += [self._keys.wake] if room else []
 
         def parse(reply: list[bytes] | None) -> str | None:
-            if reply is None or reply[0] == self._keys.wake.encode():
-                return None
-            return reply[1].decode()
+            return reply[1].decode() if reply and reply[0] == begun.encode() else None
 
-        keys = [self._keys.begun(worker)] + ([self._keys.wake] if has_room else [])
         return run_command("BLPOP", *keys, timeout, parse=parse)
 
     def give_ticket(self, worker: str, ticket: str) -> list[Operation[Any]]:
@@ -187,7 +191,7 @@ _FIRST_STATE_INDEX = 5  # in the KEYS of finish.lua
 
 
 def _assignment(fields: list[Any], now: int) -> Assignment:
-    (job_id, token, tries, date, since, expires, lane, head, message, recipients, crashes) = fields
+    (job_id, token, tries, date, since, expires, lane, head, message, recipients) = fields
     return Assignment(
         lease=Lease(job_id.decode(), token),
         head=records.decode_head(head),
@@ -195,7 +199,6 @@ def _assignment(fields: list[Any], now: int) -> Assignment:
         recipients=records.decode_recipients(recipients),
         priority=LANES[lane - 1],
         tries=tries,
-        crashes=crashes,
         since_ms=since,
         expires_ms=expires,
         begun_ms=now,

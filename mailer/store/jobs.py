@@ -54,7 +54,7 @@ class Jobs:
     def enqueue(self, jobs: Sequence[NewJob]) -> Operation[list[Receipt]]:
         """Record all of ``jobs``, or none of them."""
         keys = self._keys
-        names = [keys.wake, keys.blobs, keys.blob_uses, *keys.lanes]
+        names = [keys.wake, keys.urgent_wake, keys.blobs, keys.blob_uses, *keys.lanes]
         names += [keys.state(JobState.QUEUED), keys.state(JobState.SCHEDULED)]
         args: list[Argument] = [len(jobs), self._idempotency_seconds]
         for job in jobs:

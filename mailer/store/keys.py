@@ -21,6 +21,7 @@ class Keys:
     ``{p}:blobs``             hash    sha256 → an attachment's content
     ``{p}:blob-uses``         hash    sha256 → how many recorded jobs need it
     ``{p}:wake``              list    holds one element when some dispatcher should look
+    ``{p}:wake:urgent``       list    likewise, for jobs of high priority
     ``{p}:begun:<worker>``    list    tickets of that worker's batches which have left the queue
     ``{p}:relays``            hash    relay → why and until when it is paused (JSON)
     ========================  ======  ==========================================================
@@ -31,6 +32,7 @@ class Keys:
         self.lanes = tuple(f"{tag}:agenda:{lane}" for lane in LANES)
         self.states = tuple(f"{tag}:state:{state}" for state in STATES)
         self.wake = f"{tag}:wake"
+        self.urgent_wake = f"{tag}:wake:urgent"
         self.blobs = f"{tag}:blobs"
         self.blob_uses = f"{tag}:blob-uses"
         self.relays = f"{tag}:relays"

@@ -2,7 +2,7 @@
 
 Fields of ``job:<id>``: ``state lane created updated due since expires tries token`` (and, while it
 is sent, ``lease worker started``), ``head``, ``message``, ``recipients``, ``attempts`` (a JSON
-object a line), ``blobs`` (the SHA-256 of each), ``crashes``, and ``date``: when it was enqueued or
+object a line), ``blobs`` (the SHA-256 of each), and ``date``: when it was enqueued or
 is meant to leave, in seconds, the same in the Date header of every attempt. The other times are
 milliseconds since 1970; all are by the Redis server's clock.
 """

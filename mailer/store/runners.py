@@ -26,7 +26,7 @@ class SyncRunner:
 
     def __init__(self, client: "redis.Redis", timeout: float) -> None:
         self._client = client
-        self._timeout = timeout
+        self.timeout = timeout
 
     @classmethod
     def connect(cls, url: str, timeout: float) -> "SyncRunner":
@@ -36,7 +36,7 @@ class SyncRunner:
 
     def run(self, operation: Operation[T]) -> T:
         """Run one operation."""
-        with _translated(self._timeout):
+        with _translated(self.timeout):
             try:
                 reply = self._client.execute_command(*operation.words)  # type: ignore[no-untyped-call]
             except NoScriptError:
@@ -45,7 +45,7 @@ class SyncRunner:
 
     def run_many(self, operations: Sequence[Operation[T]]) -> list[T]:
         """Run plain commands in one round trip (they are not atomic together)."""
-        with _translated(self._timeout):
+        with _translated(self.timeout):
             pipeline = self._client.pipeline(transaction=False)
             for operation in operations:
                 pipeline.execute_command(*operation.words)  # type: ignore[no-untyped-call]
@@ -62,7 +62,7 @@ class AsyncRunner:
 
     def __init__(self, client: "redis.asyncio.Redis", timeout: float) -> None:
         self._client = client
-        self._timeout = timeout
+        self.timeout = timeout
 
     @classmethod
     def connect(cls, url: str, timeout: float) -> "AsyncRunner":
@@ -72,7 +72,7 @@ class AsyncRunner:
 
     async def run(self, operation: Operation[T], *, timeout: float | None = None) -> T:  # noqa: ASYNC109 - the bound is part of the promise
         """Run one operation; ``timeout`` replaces the usual one, for blocking commands."""
-        limit = timeout or self._timeout
+        limit = timeout or self.timeout
         with _translated(limit):
             async with asyncio.timeout(limit):
                 try:
@@ -83,8 +83,8 @@ class AsyncRunner:
 
     async def run_many(self, operations: Sequence[Operation[T]]) -> list[T]:
         """Run plain commands in one round trip (they are not atomic together)."""
-        with _translated(self._timeout):
-            async with asyncio.timeout(self._timeout):
+        with _translated(self.timeout):
+            async with asyncio.timeout(self.timeout):
                 pipeline = self._client.pipeline(transaction=False)
                 for operation in operations:
                     pipeline.execute_command(*operation.words)

@@ -4,7 +4,7 @@
 -- KEYS  1-3 agenda lanes, 4-14 state indexes in the order of JobState, then the jobs' records
 -- ARGV  1 lease ms, 2 worker, then the jobs' ids in the order of their records
 -- Returns  {now, then for each begun job: {id, token, tries, date, since, expires, lane,
---          head, message, recipients, crashes}}
+--          head, message, recipients}}
 --
 -- A job found in `sending` whose lease is over was held by a worker that died: it is taken over,
 -- and the lost attempt is put on record, for nobody knows what it sent.
@@ -18,7 +18,7 @@ local begun = { now }
 for i = 15, #KEYS do
   local record, id = KEYS[i], ARGV[i - 12]
   local job = redis.call('HMGET', record, 'state', 'due', 'lease', 'lane', 'expires', 'tries',
-    'date', 'since', 'head', 'message', 'recipients', 'worker', 'started', 'crashes')
+    'date', 'since', 'head', 'message', 'recipients', 'worker', 'started')
   local state, due, expires = job[1], tonumber(job[2] or 0), tonumber(job[5] or 0)
   local lost = state == 'sending' and tonumber(job[3]) <= now
   local waiting = (state == 'scheduled' or state == 'queued' or state == 'deferred') and due <= now
@@ -28,9 +28,8 @@ for i = 15, #KEYS do
     redis.call('ZREM', KEYS[index[state]], id)
     redis.call('ZADD', KEYS[index.expired], now, id)
   elseif waiting or lost then
-    local tries, crashes = tonumber(job[6] or 0), tonumber(job[14] or 0)
+    local tries = tonumber(job[6] or 0)
     if lost then
-      crashes = redis.call('HINCRBY', record, 'crashes', 1)
       local attempt = cjson.encode({ n = tries + 1, started_at = tonumber(job[13]) / 1000,
         ended_at = now / 1000, worker = job[12], decision = 'interrupted' })
       redis.call('HSET', record, 'attempts', (redis.call('HGET', record, 'attempts') or '')
@@ -45,7 +44,7 @@ for i = 15, #KEYS do
       redis.call('ZADD', KEYS[index.sending], now, id)
     end
     begun[#begun + 1] = { id, token, tries, tonumber(job[7]), tonumber(job[8]), expires,
-      tonumber(job[4]), job[9], job[10], job[11], crashes }
+      tonumber(job[4]), job[9], job[10], job[11] }
   end
 end
 return begun

@@ -1,7 +1,7 @@
 -- Claim jobs that are due, for one dispatcher to publish. A claimed job comes up again after the
 -- dispatch timeout, unless a worker began it: so a claim that gets lost delays, and never loses.
 --
--- KEYS  1 wake, 2-4 agenda lanes: high, normal, low
+-- KEYS  1 wake:urgent, 2 wake, 3-5 agenda lanes: high, normal, low
 -- ARGV  1 room: the most normal and low ones, 2 urgent room: the most high ones,
 --       3 dispatch timeout ms
 -- Returns  {now, ms until the next one is due (-1: the agenda is empty), high, normal, low ids}
@@ -26,19 +26,20 @@ local function take(lane, count, into)
 end
 
 local room, high, normal, low = tonumber(ARGV[1]), {}, {}, {}
-take(KEYS[2], tonumber(ARGV[2]), high)
+take(KEYS[3], tonumber(ARGV[2]), high)
 local rest = math.max(room - #high, math.ceil(room / 10))
-take(KEYS[4], math.floor(rest / 10), low)
-take(KEYS[3], rest - #low, normal)
-take(KEYS[4], rest - #normal - #low, low)
+take(KEYS[5], math.floor(rest / 10), low)
+take(KEYS[4], rest - #low, normal)
+take(KEYS[5], rest - #normal - #low, low)
 
 local wait = -1
-for lane = 2, 4 do
+for lane = 3, 5 do
   local first = redis.call('ZRANGE', KEYS[lane], 0, 0, 'WITHSCORES')
   if first[2] then
-    local ahead = math.max(0, tonumber(first[2]) - now)
+    local ahead = math.max(0, math.ceil(tonumber(first[2]) - now))
     if wait < 0 or ahead < wait then wait = ahead end
+    local wake = lane == 3 and KEYS[1] or KEYS[2]
+    if ahead == 0 and redis.call('LLEN', wake) == 0 then redis.call('RPUSH', wake, 1) end
   end
 end
-if wait == 0 and redis.call('LLEN', KEYS[1]) == 0 then redis.call('RPUSH', KEYS[1], 1) end
 return { now, wait, high, normal, low }

@@ -1,7 +1,7 @@
 -- Record jobs, put them on the agenda and wake a dispatcher: all of them, or none.
 --
--- KEYS  1 wake, 2 blobs, 3 blob-uses, 4-6 agenda lanes, 7 state:queued, 8 state:scheduled;
---       then for each job: its record, the key of its idempotency key (or its record again)
+-- KEYS  1 wake, 2 wake:urgent, 3 blobs, 4 blob-uses, 5-7 agenda lanes, 8 state:queued,
+--       9 state:scheduled; then for each job: its record, the key of its idempotency key (or its record again)
 -- ARGV  1 number of jobs, 2 seconds for which idempotency keys are kept;
 --       then for each job: id, lane (1-3), scheduled ms (0: now), expires ms (0: never),
 --       head, message, recipients, message id, fingerprint ('': no idempotency key),
@@ -17,8 +17,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local jobs, at = {}, 3
 for i = 1, tonumber(ARGV[1]) do
   local job = {
-    record = KEYS[7 + 2 * i], once = KEYS[8 + 2 * i],
-    id = ARGV[at], lane = KEYS[3 + tonumber(ARGV[at + 1])], priority = ARGV[at + 1],
+    record = KEYS[8 + 2 * i], once = KEYS[9 + 2 * i],
+    id = ARGV[at], lane = KEYS[4 + tonumber(ARGV[at + 1])], priority = ARGV[at + 1],
     scheduled = tonumber(ARGV[at + 2]), expires = tonumber(ARGV[at + 3]),
     head = ARGV[at + 4], message = ARGV[at + 5], recipients = ARGV[at + 6],
     message_id = ARGV[at + 7], fingerprint = ARGV[at + 8], blobs = {},
@@ -49,19 +49,19 @@ for i, job in ipairs(jobs) do
   end
 end
 
-local reply, wake = { 'ok', now }, false
+local reply, wakes = { 'ok', now }, {}
 for i, job in ipairs(jobs) do
   if job.earlier then
     reply[i + 2] = job.earlier
   elseif redis.call('EXISTS', job.record) == 1 then
     reply[i + 2] = 1
   else
-    local due, state, index = now, 'queued', KEYS[7]
-    if job.scheduled > now then due, state, index = job.scheduled, 'scheduled', KEYS[8] end
+    local due, state, index = now, 'queued', KEYS[8]
+    if job.scheduled > now then due, state, index = job.scheduled, 'scheduled', KEYS[9] end
     local shas = {}
     for b, blob in ipairs(job.blobs) do
-      redis.call('HSETNX', KEYS[2], blob.sha, blob.content)
-      redis.call('HINCRBY', KEYS[3], blob.sha, 1)
+      redis.call('HSETNX', KEYS[3], blob.sha, blob.content)
+      redis.call('HINCRBY', KEYS[4], blob.sha, 1)
       shas[b] = blob.sha
     end
     redis.call('HSET', job.record, 'state', state, 'lane', job.priority, 'created', now,
@@ -74,9 +74,11 @@ for i, job in ipairs(jobs) do
     if job.fingerprint ~= '' then
       redis.call('SET', job.once, known[job.once], 'EX', ARGV[2])
     end
-    if due < now + 1000 then wake = true end
+    if due < now + 1000 then wakes[job.priority == '1' and KEYS[2] or KEYS[1]] = true end
     reply[i + 2] = 1
   end
 end
-if wake and redis.call('LLEN', KEYS[1]) == 0 then redis.call('RPUSH', KEYS[1], 1) end
+for wake in pairs(wakes) do
+  if redis.call('LLEN', wake) == 0 then redis.call('RPUSH', wake, 1) end
+end
 return reply

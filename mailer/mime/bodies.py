@@ -1,0 +1,157 @@
+"""Transfer encodings: how the content of one part crosses the wire (RFC 2045, 6)."""
+
+import re
+from binascii import b2a_base64, b2a_qp
+from struct import Struct
+from typing import NamedTuple
+
+from mailer.mime.errors import CannotBuild
+from mailer.mime.folding import MAX_LINE
+
+_PRINTABLE = bytes([0x09, 0x0A, *range(0x20, 0x7F)])
+_LITERAL = _PRINTABLE + bytes(range(0x80, 0x100))
+_QP_LITERAL = _PRINTABLE.replace(b"=", b"")
+
+# base64 in lines of 76: one call cuts a block of them, small enough to stay in the CPU's cache
+_LINES = Struct("76s" * 512)
+_SOURCE_BLOCK = 57 * 512
+
+_FROM_LINE = re.compile(rb"^From ", re.MULTILINE)
+_LONG_QP_LINE = re.compile(rb"^.{77,}$", re.MULTILINE)
+
+
+class Encoded(NamedTuple):
+    """A part's content, with lines ended by CRLF.
+
+    Attributes:
+        encoding: the Content-Transfer-Encoding.
+        content: as that encoding writes it.
+    """
+
+    encoding: str
+    content: bytes
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the content stands as it was written, and so could hold any line."""
+        return self.encoding in {"7bit", "8bit"}
+
+
+def encode_text(text: str, *, eight_bit: bool) -> Encoded:
+    """Encode a text, its line ends made CRLF, in the shortest way that keeps it intact.
+
+    Raises:
+        CannotBuild: if UTF-8 can't hold it (a lone surrogate).
+    """
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError as error:
+        raise CannotBuild(f"a lone surrogate at character {error.start} of a body") from None
+    if (eight_bit or text.isascii()) and _survives(raw):
+        return Encoded("7bit" if text.isascii() else "8bit", raw.replace(b"\n", b"\r\n"))
+    return _shorter(raw)
+
+
+def encode_binary(data: bytes) -> Encoded:
+    """Encode any bytes as base64 (RFC 2045, 6.8)."""
+    return Encoded("base64", _base64(data))
+
+
+def encode_message(data: bytes, *, eight_bit: bool) -> Encoded | None:
+    """Carry a message within a message, or nothing if that can't be done without changing it.
+
+    RFC 2046, 5.2.1 allows no other encoding than 7bit, 8bit and binary, so that what has NULs,
+    bare CRs or too long lines has no correct form.
+    """
+    lines = data.replace(b"\r\n", b"\n")
+    ascii_only = lines.isascii()
+    if b"\r" in lines or b"\0" in lines or not (ascii_only or eight_bit) or _has_long_line(lines):
+        return None
+    return Encoded("7bit" if ascii_only else "8bit", lines.replace(b"\n", b"\r\n"))
+
+
+def _survives(raw: bytes) -> bool:
+    """Whether lines cross every relay and mailbox as they are.
+
+    Relays may cut lines over 998 and strip white space at an end; mailboxes escape ``From ``
+    (RFC 2049, 3); a lone dot ends the message for software that fails at transparency.
+    """
+    return not (
+        raw.translate(None, _LITERAL)
+        or b" \n" in raw
+        or (b"\t" in raw and b"\t\n" in raw)
+        or b"\n.\n" in raw
+        or b"\nFrom " in raw
+        or raw.startswith((b"From ", b".\n"))
+        or raw.endswith((b" ", b"\t", b"\n."))
+        or raw == b"."
+        or _has_long_line(raw)
+    )
+
+
+def _has_long_line(raw: bytes) -> bool:
+    return len(raw) > MAX_LINE and max(map(len, raw.split(b"\n"))) > MAX_LINE
+
+
+def _shorter(raw: bytes) -> Encoded:
+    """Encode as quoted-printable or base64, whichever is shorter.
+
+    Args:
+        raw: with LF for line ends.
+    """
+    length = len(raw) + raw.count(b"\n")
+    base64_length = _base64_length(length)
+    # without its soft line breaks, so that most of what base64 suits is not encoded twice
+    if length + 2 * len(raw.translate(None, _QP_LITERAL)) <= base64_length:
+        quoted = _quoted_printable(raw)
+        if len(quoted) <= base64_length:
+            return Encoded("quoted-printable", quoted)
+    return Encoded("base64", _base64(raw.replace(b"\n", b"\r\n")))
+
+
+def _quoted_printable(raw: bytes) -> bytes:
+    """Encode text lines (RFC 2045, 6.7), no line over 76, none ``From`` or a dot alone.
+
+    Args:
+        raw: with LF for line ends: `b2a_qp` derives the soft breaks' form from the first line
+            end that it meets, and writes LF where there is none.
+    """
+    quoted = b2a_qp(raw, istext=True)
+    grown = b"=20\n" in quoted or (b"\t" in raw and b"=09\n" in quoted)
+    if b"From " in quoted:
+        quoted, escaped = _FROM_LINE.subn(b"=46rom ", quoted)
+        grown = grown or escaped > 0
+    if grown:
+        # b2a_qp counts a line before it encodes the space at its end: it may come out 78 long
+        quoted = _LONG_QP_LINE.sub(_broken, quoted)
+    return quoted.replace(b"\n", b"\r\n")
+
+
+def _broken(line: re.Match[bytes]) -> bytes:
+    """Break a line that is a few bytes too long, not within an escape."""
+    text = line[0]
+    at = 75
+    if text[at - 1 : at] == b"=":
+        at -= 1
+    elif text[at - 2 : at - 1] == b"=":
+        at -= 2
+    return text[:at] + b"=\n" + text[at:]
+
+
+def _base64(data: bytes) -> bytes:
+    view = memoryview(data)
+    whole = len(data) // _SOURCE_BLOCK * _SOURCE_BLOCK
+    blocks = [
+        b"\r\n".join(_LINES.unpack(b2a_base64(view[i : i + _SOURCE_BLOCK], newline=False)))
+        for i in range(0, whole, _SOURCE_BLOCK)
+    ]
+    rest = b2a_base64(view[whole:], newline=False)
+    blocks.extend(rest[i : i + 76] for i in range(0, len(rest), 76))
+    return b"\r\n".join(blocks)
+
+
+def _base64_length(size: int) -> int:
+    length = (size + 2) // 3 * 4
+    return length + (length - 1) // 76 * 2

@@ -1,0 +1,146 @@
+"""Header fields: encoded, folded, and never more than one field each (RFC 5322, 2.2)."""
+
+import re
+from time import gmtime
+
+from mailer.address import FORBIDDEN_IN_HEADERS, Address
+from mailer.errors import InvalidEmail
+from mailer.mime.addresses import address_tokens
+from mailer.mime.errors import CannotBuild
+from mailer.mime.folding import FOLD_AT, MAX_LINE, fold, split
+from mailer.mime.syntaxes import SYNTAXES, Syntax
+from mailer.mime.words import MIN_WORD, encoded_words
+
+_NAME = re.compile(r"[!-9;-~]{1,76}")
+_LOOKS_ENCODED = re.compile(r"=\?.*?\?[bBqQ]\?.*?\?=")
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+
+
+def custom(name: str, value: str, *, utf8: bool = False) -> str:
+    """Write a field that the application named.
+
+    Raises:
+        CannotBuild: if the name is none, or is reserved, or nothing may encode the value.
+    """
+    if not _NAME.fullmatch(name):
+        raise CannotBuild(f"{name[:80]!a} is no header name (RFC 5322, 3.6.8)")
+    syntax = SYNTAXES.get(name.lower())
+    if syntax is Syntax.OURS:
+        raise CannotBuild(f"the header {name} is written by the mailer itself")
+    if syntax is Syntax.MAILBOX and not value.isascii():
+        return _mailbox(name, value, utf8=utf8)
+    if syntax is not None:
+        return verbatim(name, value)
+    return unstructured(name, value, utf8=utf8)
+
+
+def check_header(name: str, value: str) -> None:
+    """Say before anything is stored that a custom header can't be written.
+
+    Raises:
+        CannotBuild: with the reason.
+    """
+    custom(name, value, utf8=True)
+
+
+def unstructured(name: str, value: str, *, utf8: bool = False) -> str:
+    """Write text that a person reads: a Subject, or a field that no standard knows.
+
+    Every space of it survives; what ASCII can't hold becomes encoded words (RFC 2047, 5 (1)),
+    and so does what would be taken for an encoded word, or lost at either end of the field.
+    """
+    _refuse_controls(name, value)
+    tokens = split(value)
+    looks_encoded = "=?" in value and _LOOKS_ENCODED.search(value) is not None
+    room = MAX_LINE - len(name) - 2
+    if value.isascii() and not looks_encoded and len(value) <= room and value.strip() == value:
+        hard = [i for i, token in enumerate(tokens) if "\t" in token] if "\t" in value else []
+    else:
+        hard = [
+            i
+            for i, token in enumerate(tokens)
+            if _must_be_encoded(token, utf8=utf8, looks_encoded=looks_encoded, room=room)
+        ]
+        if value[:1] == " ":
+            hard.insert(0, 0)
+        if value[-1:] == " ":
+            hard.append(len(tokens) - 1)
+    if hard:
+        tokens = _with_encoded_words(tokens, hard[0], hard[-1] + 1, FOLD_AT - len(name) - 2)
+    return fold(name, tokens)
+
+
+def verbatim(name: str, value: str) -> str:
+    """Write a field of a fixed syntax as it stands, folded at its spaces only.
+
+    Raises:
+        CannotBuild: if it is not ASCII, or has no space where a line must end.
+    """
+    _refuse_controls(name, value)
+    if not value.isascii():
+        raise CannotBuild(f"the header {name} can't hold {_first_other(value)!a}: it is ASCII only")
+    tokens = split(value.replace("\t", " ").strip(" "))
+    if any(len(token) > MAX_LINE - len(name) - 2 for token in tokens):
+        raise CannotBuild(f"the header {name} has a word too long for a line of {MAX_LINE}")
+    return fold(name, tokens)
+
+
+def date(seconds: int) -> str:
+    """Write the Date field for a Unix time (RFC 5322, 3.3), whatever the locale."""
+    t = gmtime(seconds)
+    return (
+        f"Date: {_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year:04} "
+        f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000\r\n"
+    )
+
+
+def _mailbox(name: str, value: str, *, utf8: bool) -> str:
+    """Write one address, of which an encoded word may hold the display name only."""
+    _refuse_controls(name, value)
+    try:
+        address = Address.parse(value)
+    except InvalidEmail as error:
+        raise CannotBuild(f"the header {name} is no address: {error.reason}") from None
+    return fold(name, address_tokens((address,), utf8=utf8))
+
+
+def _refuse_controls(name: str, value: str) -> None:
+    """Keep one field from becoming two, whatever let the value come this far."""
+    if match := FORBIDDEN_IN_HEADERS.search(value):
+        raise CannotBuild(f"the header {name} has the control character {match[0]!a} in it")
+
+
+def _must_be_encoded(token: str, *, utf8: bool, looks_encoded: bool, room: int) -> bool:
+    return (
+        not (utf8 or token.isascii())
+        or "\t" in token  # unfolding would leave it, but much software makes it a space
+        or (looks_encoded and ("=?" in token or "?=" in token))
+        or len(token.encode()) > room
+    )
+
+
+def _with_encoded_words(tokens: list[str], start: int, end: int, room: int) -> list[str]:
+    """Encode ``tokens[start:end]``, in one run: between words encoded apart, spaces would vanish.
+
+    Args:
+        tokens: each begins with the spaces that part it from the one before.
+        start: the first token to encode.
+        end: behind the last one.
+        room: how much of the first line is left for the first token.
+    """
+    run = "".join(tokens[start:end])
+    if start == 0:
+        words = encoded_words(run, max(room, MIN_WORD))
+        return [words[0], *(f" {word}" for word in words[1:]), *tokens[end:]]
+    # the first space parts the run from the word before; only what exceeds it needs encoding
+    words = encoded_words(run[1:])
+    return [*tokens[:start], *(f" {word}" for word in words), *tokens[end:]]
+
+
+def _first_other(value: str) -> str:
+    """Find the first character that is not ASCII."""
+    return next(character for character in value if not character.isascii())

@@ -1,0 +1,64 @@
+"""Ties the courier to the life of a Celery worker."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Celery, bootsteps
+
+from mailer.errors import InvalidSetting
+from mailer.job import Priority
+from workers.carriage import publish
+from workers.courier import Courier
+from workers.events import TaskEvents
+from workers.loop import LoopThread
+
+
+class CourierStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery publishes no types
+    """Starts the courier before the worker consumes, and drains it after the worker has ceased."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **_: Any) -> None:
+        pool = worker.pool_cls.__module__.rpartition(".")[2]
+        if pool != "thread":
+            raise InvalidSetting(
+                f"--pool={pool}: the mailer's workers use threads; for more cores, run more workers"
+            )
+        self._courier: CourierThread | None = None
+
+    def start(self, worker: Any) -> None:
+        """Start the event loop and all that runs on it."""
+        self._courier = worker.app.courier = CourierThread(worker.app, worker.hostname)
+
+    def stop(self, worker: Any) -> None:
+        """Let transactions end and hand back the rest (SIGTERM)."""
+        if self._courier:
+            self._courier.drain()
+
+    def terminate(self, worker: Any) -> None:
+        """Stop without waiting (SIGQUIT): as after a crash, leases bring the jobs back."""
+
+
+class CourierThread:
+    """The courier on its loop, as Celery's threads see it."""
+
+    def __init__(self, app: Celery, hostname: str) -> None:
+        self._thread = LoopThread()
+
+        async def publish_batch(ids: Sequence[str], ticket: str, priority: Priority) -> None:
+            # kombu blocks; a thread does it, so that the loop goes on
+            await asyncio.to_thread(publish, app, ids, hostname, ticket, priority)
+
+        events = TaskEvents(app, hostname)
+        self._courier = self._thread.call(
+            lambda: Courier(hostname, app.settings, publish_batch, events)
+        )
+
+    def accept(self, ids: Sequence[str], dispatcher: str, ticket: str) -> None:
+        """Hand a batch to the courier; returns once its jobs are under way."""
+        self._thread.submit(self._courier.accept(ids, dispatcher, ticket)).result()
+
+    def drain(self) -> None:
+        """Stop; see `Courier.drain`. The loop stays for batches that Celery still hands in."""
+        self._thread.submit(self._courier.drain()).result()

@@ -1,0 +1,223 @@
+"""All that runs in one worker process beside Celery, on one event loop."""
+
+import asyncio
+import json
+import time
+from collections.abc import Coroutine, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from mailer.errors import StoreUnavailable
+from mailer.job import Decision
+from mailer.settings import Settings
+from mailer.store.agenda import Agenda, Assignment, Result
+from mailer.store.keys import Keys
+from mailer.store.operation import Operation
+from mailer.store.runners import AsyncRunner
+from workers.clock import ServerClock
+from workers.contents import Contents
+from workers.delivery import Batch, Deliverer
+from workers.dispatcher import Dispatcher, Limits, Publish
+from workers.events import TaskEvents
+from workers.journal import Journal
+from workers.leases import Leases
+from workers.relay import Breaker, Relay
+from workers.smtp.pool import Connector, Pool
+from workers.smtp.session import Timeouts
+from workers.window import Window
+
+log = structlog.get_logger()
+
+
+class Courier:
+    """Takes batches of job ids, delivers the jobs, and has a dispatcher that makes the batches.
+
+    Must be made on the event loop that it is to run on.
+    """
+
+    def __init__(
+        self, worker: str, settings: Settings, publish: Publish, events: TaskEvents
+    ) -> None:
+        keys = Keys(settings.key_prefix)
+        url, timeout = settings.redis_url.get_secret_value(), settings.store_timeout_seconds
+        self._worker = worker
+        self._settings = settings
+        self._events = events
+        self._agenda = Agenda(keys)
+        self._runner = AsyncRunner.connect(url, timeout)
+        self._clock = ServerClock()
+        self._leases = Leases(self._agenda, self._runner, settings.lease_seconds)
+        self._journal = Journal(self._agenda, self._runner, self._recorded)
+        relay = Relay.parse(settings.relay_url.get_secret_value())
+        self._breaker = Breaker()
+        self._pool = Pool(
+            Connector(
+                relay,
+                ehlo_hostname=settings.ehlo_hostname,
+                connect_timeout=settings.smtp_connect_seconds,
+                timeouts=Timeouts(settings.smtp_command_seconds, settings.smtp_data_seconds),
+                tls_context=relay.tls_context(),
+            ),
+            limit=settings.connections,
+            idle_seconds=settings.smtp_idle_seconds,
+        )
+        self._deliverer = Deliverer(
+            worker=worker,
+            relay=relay,
+            breaker=self._breaker,
+            pool=self._pool,
+            contents=Contents(self._agenda, self._runner, settings.attachment_roots),
+            leases=self._leases,
+            clock=self._clock,
+            policy=settings.retry_policy,
+            record=self._journal.add,
+            on_relay_news=self._relay_news,
+        )
+        self._dispatcher = Dispatcher(
+            worker,
+            self._agenda,
+            self._runner,
+            self._clock,
+            Window(
+                least=2 * settings.connections,
+                most=10 * settings.batch_size,
+                expiry=settings.dispatch_timeout_seconds,
+            ),
+            Limits(
+                settings.batch_size, settings.dispatch_timeout_seconds, settings.retention_seconds
+            ),
+            publish,
+            held_up=lambda: self._breaker.pause,
+            probing=lambda: self._breaker.probing,
+        )
+        self._draining = False
+        self._deliveries: dict[asyncio.Task[None], tuple[Assignment, Batch]] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+        self._dispatching = self._keep(self._dispatcher.run())
+        self._services = [
+            self._keep(self._journal.keep_writing()),
+            self._keep(self._leases.keep_renewing()),
+            self._keep(events.keep_publishing()),
+            self._keep(self._keep_closing_idle_sessions()),
+        ]
+
+    async def accept(self, ids: Sequence[str], dispatcher: str, ticket: str) -> None:
+        """Begin a batch; returns once its jobs are under way.
+
+        Raises:
+            StoreUnavailable: they were not begun, and will be dispatched again.
+        """
+        if self._draining:
+            await self._runner.run(self._agenda.undispatch(ids))
+            return
+        asked_at = time.monotonic()
+        begin = self._agenda.begin(ids, self._worker, self._settings.lease_seconds)
+        jobs = await self._runner.run(begin)
+        self._leases.take((job.lease for job in jobs), asked_at)
+        if jobs:
+            self._clock.heard(jobs[0].begun_ms)
+        self._events.began(jobs)
+        batch = Batch(jobs, lambda: self._give(dispatcher, ticket))
+        for job in jobs:
+            task = asyncio.create_task(self._deliverer.deliver(job, batch))
+            self._deliveries[task] = (job, batch)
+            task.add_done_callback(self._deliveries.pop)
+
+    async def drain(self) -> None:
+        """Stop: hand back what waits, let running transactions end, and record it all."""
+        self._draining = True
+        await _canceled([self._dispatching])
+        for task, (job, batch) in list(self._deliveries.items()):
+            if batch.waits(job):
+                task.cancel()
+        if self._deliveries:
+            _, late = await asyncio.wait(self._deliveries, timeout=self._settings.shutdown_seconds)
+            if late:
+                log.warning("transactions cut off (MAILER_SHUTDOWN_SECONDS)", jobs=len(late))
+                await _canceled(late)
+        try:
+            async with asyncio.timeout(self._settings.shutdown_seconds):
+                await self._journal.emptied()
+        except TimeoutError:
+            log.error("results lost with this worker: Redis is away; their jobs are sent again")
+        await _canceled(self._services)
+        await self._events.publish()
+        await self._pool.close()
+        await _canceled(self._background)
+        await self._runner.close()
+
+    def _recorded(self, results: Sequence[Result], done: Sequence[bool]) -> None:
+        """Learn from the journal that results are on record, or came too late."""
+        self._leases.drop(result.lease for result in results)
+        for result, in_time in zip(results, done, strict=True):
+            if in_time:
+                self._events.ended(result)
+                _log(result)
+            else:
+                log.warning("lease lost: result not recorded", job=result.lease.job_id)
+
+    def _relay_news(self, fault: str | None) -> None:
+        """Tell operators, once, that the relay is paused or works again."""
+        name = self._deliverer.relay.name
+        if fault is None:
+            log.info("relay works again", relay=name)
+            self._later(self._agenda.resume_relay(name))
+            return
+        pause = self._breaker.pause
+        log.error("relay paused; no attempt is used up", relay=name, seconds=pause, reason=fault)
+        until = datetime.fromtimestamp((self._clock.now_ms / 1000) + pause, UTC)
+        news = {"reason": fault, "until": until.isoformat(timespec="seconds"), "by": self._worker}
+        self._later(self._agenda.pause_relay(name, json.dumps(news).encode()))
+
+    def _give(self, dispatcher: str, ticket: str) -> None:
+        if dispatcher:
+            for operation in self._agenda.give_ticket(dispatcher, ticket):
+                self._later(operation)
+
+    def _later(self, operation: Operation[Any]) -> None:
+        """Run what nobody waits for, and nothing depends on."""
+        self._keep(self._unless_away(operation))
+
+    async def _unless_away(self, operation: Operation[Any]) -> None:
+        try:
+            await self._runner.run(operation)
+        except StoreUnavailable as error:
+            log.debug("not written", reason=str(error))
+
+    async def _keep_closing_idle_sessions(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.smtp_idle_seconds / 4)
+            self._pool.close_idle()
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+
+async def _canceled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until they have ended."""
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _log(result: Result) -> None:
+    attempt = result.attempt
+    if attempt is None:
+        log.info("handed back", job=result.lease.job_id)
+        return
+    level = {Decision.SENT: log.debug, Decision.FAIL: log.warning}.get(attempt.decision, log.info)
+    level(
+        result.state,
+        job=result.lease.job_id,
+        attempt=attempt.n,
+        phase=attempt.phase,
+        code=attempt.code,
+        enhanced_code=attempt.enhanced_code,
+        next_attempt_at=attempt.next_attempt_at,
+    )

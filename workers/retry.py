@@ -1,0 +1,43 @@
+"""When to try again, or that it is over: a pure decision, made in one place."""
+
+import attrs
+
+from mailer.retry import RetryPolicy
+
+
+@attrs.frozen
+class Retry:
+    """Try again after this many milliseconds."""
+
+    delay_ms: int
+
+
+@attrs.frozen
+class GiveUp:
+    """Try no more."""
+
+    reason: str
+
+
+def decide(policy: RetryPolicy, *, tries: int, age_ms: int, chance: float) -> Retry | GiveUp:
+    """Decide after a temporary failure.
+
+    Args:
+        policy: what was agreed for this email.
+        tries: attempts made so far, this one included.
+        age_ms: since the email was first due.
+        chance: from 0 up to 1, for the jitter.
+    """
+    if policy.max_attempts is not None and tries >= policy.max_attempts:
+        return GiveUp(f"given up after {tries} attempts")
+    delay = policy.delay(tries).total_seconds() * (1 + policy.jitter * chance)
+    if age_ms / 1000 + delay > policy.give_up_after:
+        return GiveUp(f"given up after {_duration(policy.give_up_after)}")
+    return Retry(round(delay * 1000))
+
+
+def _duration(seconds: float) -> str:
+    for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= unit:
+            return f"{seconds / unit:g} {name}"
+    return f"{seconds:g} seconds"

@@ -1,0 +1,1 @@
+"""SMTP: the only part that speaks it. ``replies`` ← ``session`` ← ``pool``."""

@@ -1,0 +1,169 @@
+"""Sessions with one relay: connected when needed, kept warm, never more than allowed."""
+
+import asyncio
+import heapq
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import cast
+
+import aiosmtplib
+import attrs
+
+from workers.relay import Relay, Tls
+from workers.smtp.replies import Reply
+from workers.smtp.session import Phase, Session, Timeouts
+
+
+@attrs.frozen
+class RelayFault(Exception):
+    """The relay can't be used now. That is no fault of any message."""
+
+    phase: Phase
+    reason: str
+    reply: Reply | None = None
+
+
+@attrs.frozen
+class Connector:
+    """Makes sessions: connect, greeting, EHLO, TLS, AUTH; aiosmtplib does it all."""
+
+    relay: Relay
+    ehlo_hostname: str
+    connect_timeout: float
+    timeouts: Timeouts
+    tls_context: ssl.SSLContext | None = None
+
+    async def __call__(self) -> Session:
+        """Return a session that is ready for MAIL.
+
+        Raises:
+            RelayFault: naming the phase.
+        """
+        relay = self.relay
+        client = aiosmtplib.SMTP(
+            hostname=relay.host,
+            port=relay.port,
+            use_tls=relay.tls is Tls.IMPLICIT,
+            start_tls=False,  # done below, so that its faults are told from those of the connection
+            tls_context=self.tls_context,
+            local_hostname=self.ehlo_hostname,
+            timeout=self.connect_timeout,
+        )
+        phase = Phase.CONNECT
+        try:
+            async with asyncio.timeout(self.connect_timeout):
+                await client.connect()
+                await client.ehlo()
+                phase = Phase.TLS
+                if self._wants_starttls(client):
+                    await client.starttls(tls_context=self.tls_context)
+                    await client.ehlo()
+                phase = Phase.AUTH
+                if relay.username and relay.password:
+                    await client.login(relay.username, relay.password)
+        except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
+            client.close()
+            raise _fault(phase, error, self.connect_timeout) from error
+        extensions = frozenset(name.lower() for name in client.esmtp_extensions)
+        transport = cast("asyncio.Transport", client.transport)  # it is connected
+        return Session(transport, extensions, self.timeouts)
+
+    def _wants_starttls(self, client: aiosmtplib.SMTP) -> bool:
+        if self.relay.tls is Tls.OPPORTUNISTIC:
+            return client.supports_extension("starttls")
+        return self.relay.tls is Tls.REQUIRED
+
+
+class Pool:
+    """Lends sessions: a warm one at once, else a new one, else the first to be given back.
+
+    Who waits is served by priority, and in order of arrival within one.
+    """
+
+    def __init__(self, connector: Connector, *, limit: int, idle_seconds: float) -> None:
+        self._connect = connector
+        self._limit = limit
+        self._idle_seconds = idle_seconds
+        self._idle: list[tuple[float, Session]] = []  # the one used last at the end
+        self._lent = 0
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = count()
+
+    @asynccontextmanager
+    async def session(self, urgency: int) -> AsyncIterator[Session]:
+        """Lend a session; the least ``urgency`` first.
+
+        Raises:
+            RelayFault: no session could be had.
+        """
+        await self._turn(urgency)
+        session: Session | None = None
+        try:
+            session = self._warm() or await self._connect()
+            yield session
+        finally:
+            self._take_back(session)
+
+    async def close(self) -> None:
+        """End the sessions that are not lent."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(session.quit() for _, session in idle))
+
+    def close_idle(self) -> None:
+        """End sessions that nobody has used for a while."""
+        oldest = asyncio.get_running_loop().time() - self._idle_seconds
+        stale = [session for since, session in self._idle if since < oldest or not session.usable]
+        self._idle = [(since, session) for since, session in self._idle if session not in stale]
+        for session in stale:
+            session.close()
+
+    async def _turn(self, urgency: int) -> None:
+        if self._lent < self._limit:
+            self._lent += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (urgency, next(self._order), turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()
+            raise
+
+    def _warm(self) -> Session | None:
+        while self._idle:
+            _, session = self._idle.pop()
+            if session.usable:
+                return session
+            session.close()
+        return None
+
+    def _take_back(self, session: Session | None) -> None:
+        if session and session.usable:
+            self._idle.append((asyncio.get_running_loop().time(), session))
+        elif session:
+            session.close()
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Give the turn to the one who waits first, or free it."""
+        while self._waiting:
+            _, _, turn = heapq.heappop(self._waiting)
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._lent -= 1
+
+
+def _fault(phase: Phase, error: Exception, timeout: float) -> RelayFault:
+    """Translate what connecting can end in; aiosmtplib's exceptions are known only here."""
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        reply = Reply.of(error.code, " ".join(error.message.split()))
+        return RelayFault(phase, str(reply), reply)
+    if isinstance(error, TimeoutError):
+        return RelayFault(phase, f"no answer within {timeout:g} s (MAILER_SMTP_CONNECT_SECONDS)")
+    if isinstance(error, ssl.SSLError):
+        return RelayFault(Phase.TLS, f"TLS failed: {error.reason or error}")
+    return RelayFault(phase, str(error) or type(error).__name__)

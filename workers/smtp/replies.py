@@ -1,0 +1,80 @@
+"""Replies of an SMTP server (RFC 5321, section 4.2), read from a stream of bytes, within limits."""
+
+import re
+
+import attrs
+
+# RFC 5321 wants 512 bytes per line; servers write longer ones, and an attacker endless ones.
+MAX_LINE = 4096
+MAX_LINES = 100
+_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
+
+
+class MalformedReply(Exception):
+    """What came is no SMTP reply, or has no end."""
+
+
+@attrs.frozen
+class Reply:
+    """One reply, its lines joined with spaces.
+
+    Attributes:
+        code: for example 450.
+        enhanced_code: for example ``4.7.1`` (RFC 3463), where there is one.
+        text: the rest.
+    """
+
+    code: int
+    enhanced_code: str | None
+    text: str
+
+    @classmethod
+    def of(cls, code: int, text: str) -> "Reply":
+        """Make a reply of what followed the code, taking the enhanced code out of the text."""
+        match = _ENHANCED.match(text)
+        if not match:
+            return cls(code, None, text)
+        # the lines after the first repeat the enhanced code (RFC 2034, section 4)
+        return cls(code, match[1], text[match.end() :].replace(f" {match[1]} ", " "))
+
+    @property
+    def positive(self) -> bool:
+        """Whether the command was carried out (2yz) or may go on (3yz)."""
+        return 200 <= self.code < 400
+
+    def __str__(self) -> str:
+        return " ".join(str(part) for part in (self.code, self.enhanced_code, self.text) if part)
+
+
+class ReplyParser:
+    """Cuts a stream into replies."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._lines: list[str] = []
+
+    def feed(self, data: bytes) -> list[Reply]:
+        """Take what arrived; return the replies that are complete now.
+
+        Raises:
+            MalformedReply: the stream can't be read any further.
+        """
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > MAX_LINE:
+            raise MalformedReply(f"a line of the reply is over {MAX_LINE} bytes long")
+        return [reply for line in lines if (reply := self._take(line.rstrip(b"\r")))]
+
+    def _take(self, line: bytes) -> Reply | None:
+        if len(line) > MAX_LINE:
+            raise MalformedReply(f"a line of the reply is over {MAX_LINE} bytes long")
+        code, separator, text = line[:3], line[3:4], line[4:]
+        if not (code.isdigit() and b"200" <= code <= b"599" and separator in (b" ", b"-", b"")):
+            raise MalformedReply(f"no SMTP reply: {line[:60]!a}")
+        # printable ASCII is the rule; anything else is shown, and never trusted
+        self._lines.append(text.decode("utf-8", "backslashreplace").strip())
+        if separator == b"-":
+            if len(self._lines) >= MAX_LINES:
+                raise MalformedReply(f"the reply has over {MAX_LINES} lines")
+            return None
+        text_of_all, self._lines = " ".join(self._lines), []
+        return Reply.of(int(code), text_of_all)

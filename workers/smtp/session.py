@@ -1,0 +1,228 @@
+"""One connected, authenticated SMTP session, and the transactions on it.
+
+Our own sequence on the transport that aiosmtplib has connected: it knows the phase, pipelines where
+the server allows it (RFC 2920), and keeps the reply of every recipient.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from enum import StrEnum
+
+import attrs
+
+from workers.smtp.replies import MalformedReply, Reply, ReplyParser
+
+_CHUNK = 256 * 1024  # bytes written before the transport is asked whether it keeps up
+
+
+class Phase(StrEnum):
+    """How far a session or a transaction came."""
+
+    CONNECT = "connect"
+    TLS = "tls"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    DOT = "dot"
+
+
+@attrs.frozen
+class Envelope:
+    """Who sends to whom, as SMTP takes it (RFC 5321, section 2.3.1).
+
+    Attributes:
+        sender: of MAIL FROM; empty for the null sender.
+        smtputf8: some address has a UTF-8 local part, and the server takes it (RFC 6531).
+    """
+
+    sender: str
+    recipients: Sequence[str]
+    smtputf8: bool = False
+
+
+@attrs.frozen
+class Transcript:
+    """What was said in one transaction.
+
+    Attributes:
+        phase: the last one that was begun. From `Phase.DOT` on, the server may have the message.
+        recipients: the reply to each RCPT, in order; fewer where the session broke off.
+        failure: why the session broke off, or None.
+    """
+
+    phase: Phase
+    mail: Reply | None = None
+    recipients: Sequence[Reply] = ()
+    data: Reply | None = None
+    final: Reply | None = None
+    failure: str | None = None
+
+
+@attrs.frozen
+class Timeouts:
+    """Seconds to wait in a transaction (RFC 5321, section 4.5.3.2)."""
+
+    command: float = 300.0
+    final: float = 600.0
+
+
+class Session(asyncio.Protocol):
+    """A session that is ready for MAIL."""
+
+    def __init__(
+        self, transport: asyncio.Transport, extensions: frozenset[str], timeouts: Timeouts
+    ) -> None:
+        self.extensions = extensions
+        self.failure: str | None = None
+        self.transactions = 0
+        self._transport = transport
+        self._timeouts = timeouts
+        self._parser = ReplyParser()
+        self._replies: list[Reply] = []
+        self._wanted = 0
+        self._arrived: asyncio.Future[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        transport.set_protocol(self)
+
+    @property
+    def usable(self) -> bool:
+        """Whether another transaction may be begun: alive, and nothing unasked was said."""
+        return self.failure is None and not self._replies and not self._transport.is_closing()
+
+    async def transact(self, envelope: Envelope, message: bytes) -> Transcript:
+        """Run one mail transaction. Never raises for what the server does; see the transcript."""
+        self.transactions += 1
+        commands = self._commands(envelope)
+        if "pipelining" in self.extensions:
+            replies = await self._ask([*commands, b"DATA\r\n"])
+        else:
+            replies = await self._ask_in_turn(commands)
+        mail, recipients = (replies[0] if replies else None), replies[1 : len(commands)]
+        data = replies[len(commands)] if len(replies) > len(commands) else None
+        if data is None or not data.positive:
+            await self._reset()
+            phase = Phase.DATA if data else Phase.RCPT if mail and mail.positive else Phase.MAIL
+            return Transcript(phase, mail, recipients, data, failure=self.failure)
+        if not any(reply.positive for reply in recipients):
+            # the server takes data for nobody: end it at once (RFC 2920, section 3.1)
+            await self._ask([b".\r\n"])
+            return Transcript(Phase.RCPT, mail, recipients, data, failure=self.failure)
+        phase, final = await self._send(message)
+        return Transcript(phase, mail, recipients, data, final, failure=self.failure)
+
+    async def quit(self) -> None:
+        """End the session politely, without waiting for long."""
+        if self.usable:
+            await self._ask([b"QUIT\r\n"], timeout=1.0)
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self.failure = self.failure or "closed"
+        self._transport.close()
+
+    def _commands(self, envelope: Envelope) -> list[bytes]:
+        options = " BODY=8BITMIME" if "8bitmime" in self.extensions else ""
+        if envelope.smtputf8:
+            options += " SMTPUTF8"
+        lines = [f"MAIL FROM:<{envelope.sender}>{options}\r\n"]
+        lines += [f"RCPT TO:<{recipient}>\r\n" for recipient in envelope.recipients]
+        return [line.encode() for line in lines]
+
+    async def _ask_in_turn(self, commands: Sequence[bytes]) -> list[Reply]:
+        """Without PIPELINING: each command waits for the reply to the one before."""
+        replies: list[Reply] = []
+        for command in commands:
+            replies += await self._ask([command])
+            if self.failure or not replies[0].positive:
+                return replies
+        if any(reply.positive for reply in replies[1:]):
+            replies += await self._ask([b"DATA\r\n"])
+        return replies
+
+    async def _ask(self, commands: Sequence[bytes], timeout: float | None = None) -> list[Reply]:  # noqa: ASYNC109 - one bound for all replies
+        """Write commands at once and read a reply to each; fewer where the session breaks off."""
+        if self.failure is None:
+            self._transport.write(b"".join(commands))
+        return await self._read(len(commands), timeout or self._timeouts.command)
+
+    async def _send(self, message: bytes) -> tuple[Phase, Reply | None]:
+        """Write the message and the final dot, and read the reply that decides."""
+        stuffed = message.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+        if message.startswith(b"."):
+            stuffed = b"." + stuffed
+        last = len(stuffed) - _CHUNK
+        for start in range(0, max(last, 0), _CHUNK):
+            self._transport.write(stuffed[start : start + _CHUNK])
+            if not await self._drained():
+                return Phase.DATA, None
+        # from here on the server may have the message, whatever we hear of it
+        self._transport.write(stuffed[-(-max(last, 0) // _CHUNK) * _CHUNK :])
+        replies = await self._read(1, self._timeouts.final)
+        return Phase.DOT, (replies[0] if replies else None)
+
+    async def _drained(self) -> bool:
+        """Wait until the server has taken most of what was written; False where it does not."""
+        try:
+            async with asyncio.timeout(self._timeouts.final):
+                await self._writable.wait()
+        except TimeoutError:
+            self._fail(f"the server took no data for {self._timeouts.final:g} s")
+        return self.failure is None
+
+    async def _reset(self) -> None:
+        """Make the session ready for another transaction after a refusal."""
+        if self.failure is None:
+            await self._ask([b"RSET\r\n"])
+
+    async def _read(self, count: int, timeout: float) -> list[Reply]:  # noqa: ASYNC109 - see _ask
+        if len(self._replies) < count and self.failure is None:
+            loop = asyncio.get_running_loop()
+            self._wanted, self._arrived = count, loop.create_future()
+            timer = loop.call_later(timeout, self._fail, f"no reply within {timeout:g} s")
+            try:
+                await self._arrived
+            finally:
+                timer.cancel()
+                self._arrived = None
+        replies, self._replies = self._replies[:count], self._replies[count:]
+        return replies
+
+    def _fail(self, reason: str) -> None:
+        if self.failure is None:
+            self.failure = reason
+            self._transport.abort()
+        self._writable.set()
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._arrived and not self._arrived.done():
+            self._arrived.set_result(None)
+
+    # asyncio.Protocol
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the server says."""
+        try:
+            self._replies += self._parser.feed(data)
+        except MalformedReply as error:
+            self._fail(str(error))
+            return
+        if len(self._replies) >= self._wanted:
+            self._notify()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the session is over."""
+        self._fail(
+            f"the connection was lost ({exc})" if exc else "the server closed the connection"
+        )
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is full."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """The transport has room again."""
+        self._writable.set()
