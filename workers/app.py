@@ -34,8 +34,6 @@ def make_app(settings: Settings) -> Celery:
         worker_concurrency=4,
         worker_send_task_events=True,
         worker_enable_remote_control=True,
-        worker_hijack_root_logger=False,
-        worker_redirect_stdouts=False,
         # a broker that is away when the worker starts, or goes later, is waited for
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,

@@ -11,6 +11,7 @@ from mailer.job import Priority
 from workers.carriage import publish
 from workers.courier import Courier
 from workers.events import TaskEvents
+from workers.logs import configure_logs
 from workers.loop import LoopThread
 
 
@@ -29,6 +30,7 @@ class CourierStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery publ
 
     def start(self, worker: Any) -> None:
         """Start the event loop and all that runs on it."""
+        configure_logs()
         self._courier = worker.app.courier = CourierThread(worker.app, worker.hostname)
 
     def stop(self, worker: Any) -> None:

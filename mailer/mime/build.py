@@ -35,8 +35,8 @@ def build(
         CannotBuild: if a header or a body has no correct form. Checks at enqueue prevent it.
         AttachmentUnavailable: if ``contents`` lacks one.
     """
-    root = _tree(message, contents, eight_bit=eight_bit)
     header = _header(message, utf8=utf8_headers)
+    root = _tree(message, contents, eight_bit=eight_bit)
     return b"".join([header, *serialize(root, message.message_id)])
 
 

@@ -5,7 +5,7 @@ from time import gmtime
 
 from mailer.address import FORBIDDEN_IN_HEADERS, Address
 from mailer.errors import InvalidEmail
-from mailer.mime.addresses import address_tokens
+from mailer.mime.addresses import address_field
 from mailer.mime.errors import CannotBuild
 from mailer.mime.folding import FOLD_AT, MAX_LINE, fold, split
 from mailer.mime.syntaxes import SYNTAXES, Syntax
@@ -55,22 +55,9 @@ def unstructured(name: str, value: str, *, utf8: bool = False) -> str:
     """
     _refuse_controls(name, value)
     tokens = split(value)
-    looks_encoded = "=?" in value and _LOOKS_ENCODED.search(value) is not None
-    room = MAX_LINE - len(name) - 2
-    if value.isascii() and not looks_encoded and len(value) <= room and value.strip() == value:
-        hard = [i for i, token in enumerate(tokens) if "\t" in token] if "\t" in value else []
-    else:
-        hard = [
-            i
-            for i, token in enumerate(tokens)
-            if _must_be_encoded(token, utf8=utf8, looks_encoded=looks_encoded, room=room)
-        ]
-        if value[:1] == " ":
-            hard.insert(0, 0)
-        if value[-1:] == " ":
-            hard.append(len(tokens) - 1)
-    if hard:
-        tokens = _with_encoded_words(tokens, hard[0], hard[-1] + 1, FOLD_AT - len(name) - 2)
+    start, end = _span_to_encode(value, tokens, MAX_LINE - len(name) - 2, utf8=utf8)
+    if start < end:
+        tokens = _with_encoded_words(tokens, start, end, FOLD_AT - len(name) - 2)
     return fold(name, tokens)
 
 
@@ -105,7 +92,7 @@ def _mailbox(name: str, value: str, *, utf8: bool) -> str:
         address = Address.parse(value)
     except InvalidEmail as error:
         raise CannotBuild(f"the header {name} is no address: {error.reason}") from None
-    return fold(name, address_tokens((address,), utf8=utf8))
+    return address_field(name, (address,), utf8=utf8)
 
 
 def _refuse_controls(name: str, value: str) -> None:
@@ -114,17 +101,29 @@ def _refuse_controls(name: str, value: str) -> None:
         raise CannotBuild(f"the header {name} has the control character {match[0]!a} in it")
 
 
-def _must_be_encoded(token: str, *, utf8: bool, looks_encoded: bool, room: int) -> bool:
-    return (
-        not (utf8 or token.isascii())
+def _span_to_encode(value: str, tokens: list[str], room: int, *, utf8: bool) -> tuple[int, int]:
+    """Find the first token that can't stand as it is, and the one behind the last such.
+
+    Those between go with them: between words encoded apart, spaces would vanish.
+    """
+    looks_encoded = "=?" in value and _LOOKS_ENCODED.search(value) is not None
+    hard = [
+        i
+        for i, token in enumerate(tokens)
+        if not (utf8 or token.isascii())
         or "\t" in token  # unfolding would leave it, but much software makes it a space
         or (looks_encoded and ("=?" in token or "?=" in token))
         or len(token.encode()) > room
-    )
+    ]
+    if value.startswith(" "):
+        hard.insert(0, 0)
+    if value.endswith(" "):
+        hard.append(len(tokens) - 1)
+    return (hard[0], hard[-1] + 1) if hard else (0, 0)
 
 
 def _with_encoded_words(tokens: list[str], start: int, end: int, room: int) -> list[str]:
-    """Encode ``tokens[start:end]``, in one run: between words encoded apart, spaces would vanish.
+    """Encode ``tokens[start:end]`` in one run.
 
     Args:
         tokens: each begins with the spaces that part it from the one before.

@@ -17,7 +17,8 @@ _OPAQUE = "application/octet-stream"
 
 # What every parser reads alike within quotes; the rest is encoded by RFC 2231
 _PLAIN_FILENAME = re.compile(r"(?!.*  )(?! )(?!.*=\?)[ !#$&-\[\]-~]{1,56}(?<! )")
-_NOT_PLAIN = re.compile(r"[^!#$&-<>-\[\]-~]+")
+# What no file system takes amiss either
+_NOT_SIMPLE = re.compile(r"[^A-Za-z0-9 ._+@()\[\]-]+")
 # attr-char of RFC 2231, 7, besides the letters, digits and "_.-~" that `quote` leaves anyway
 _ATTRIBUTE_CHARACTERS = "!#$&+^`{|}"
 
@@ -70,12 +71,12 @@ def _extended(filename: str) -> list[str]:
 
 def _ascii_name(filename: str) -> str:
     """Come as near to a name as ASCII can, and keep its extension."""
-    path = PurePath(normalize("NFKD", filename))
-    stem, suffix = (_NOT_PLAIN.sub("_", _without_marks(part)) for part in (path.stem, path.suffix))
+    path = PurePath(filename)
+    stem, suffix = (_NOT_SIMPLE.sub("_", _without_marks(part)) for part in (path.stem, path.suffix))
     stem = stem if stem.strip("_") else "attachment"
     return stem[:40] + suffix[:16]
 
 
 def _without_marks(text: str) -> str:
-    """Drop what NFKD has split off the letters: ``u`` and its dots become ``u``."""
-    return "".join(character for character in text if not combining(character))
+    """Split accents off their letters, and drop them."""
+    return "".join(character for character in normalize("NFKD", text) if not combining(character))
