@@ -24,6 +24,7 @@ from workers.events import TaskEvents
 from workers.journal import Journal
 from workers.leases import Leases
 from workers.relay import Breaker, Relay
+from workers.settlement import hand_back
 from workers.smtp.pool import Connector, Pool
 from workers.smtp.session import Timeouts
 from workers.window import Window
@@ -132,6 +133,7 @@ class Courier:
         for task, (job, batch) in list(self._deliveries.items()):
             if batch.waits(job):
                 task.cancel()
+                self._journal.add(hand_back(job))
         if self._deliveries:
             _, late = await asyncio.wait(self._deliveries, timeout=self._settings.shutdown_seconds)
             if late:

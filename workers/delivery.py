@@ -1,6 +1,5 @@
 """Deliver jobs: each is one task on the loop, and goes begin → build → send → classify → settle."""
 
-import asyncio
 import random
 from collections.abc import Callable, Sequence
 
@@ -8,15 +7,14 @@ import attrs
 import structlog
 
 from mailer.errors import MailerError, StoreUnavailable
-from mailer.message import Message
-from mailer.mime import build
+from mailer.mime import NeedsSmtpUtf8, build
 from mailer.retry import RetryPolicy
 from mailer.store.agenda import Assignment, Result
 from mailer.store.keys import LANES
 from workers.clock import ServerClock
 from workers.contents import Contents
 from workers.leases import Leases
-from workers.outcome import Outcome, broken_relay, classify
+from workers.outcome import Outcome, broken_relay, classify, postponed
 from workers.relay import Breaker, Relay
 from workers.settlement import Circumstances, fail, hand_back, open_recipients, settle
 from workers.smtp.pool import Pool, RelayFault
@@ -73,13 +71,8 @@ class Deliverer:
         except LeaseLost:
             log.warning("lease lost before sending", job=job.lease.job_id)
             self.leases.drop([job.lease])
-        except (StoreUnavailable, OSError):
+        except StoreUnavailable:
             self.record(hand_back(job))
-        except asyncio.CancelledError:
-            # the worker stops; a transaction that runs is left to its lease: who knows how it ends
-            if batch.waits(job):
-                self.record(hand_back(job))
-            raise
         except Exception as error:
             if not isinstance(error, MailerError):
                 log.exception("job failed by a fault of ours", job=job.lease.job_id)
@@ -91,24 +84,36 @@ class Deliverer:
         """Send to the open recipients; None where it was not tried, as the relay is paused."""
         addresses = [recipient.address for recipient in open_recipients(job.recipients)]
         try:
-            async with self.pool.session(LANES.index(job.priority)) as session:
+            async with self.pool.seat(LANES.index(job.priority)) as seat:
                 batch.left(job)
                 if self.breaker.pause:
                     return None
                 if not self.leases.holds(job.lease):
                     raise LeaseLost
-                smtputf8 = _needs_smtputf8(job, addresses) and "smtputf8" in session.extensions
-                envelope = Envelope(job.head.envelope_sender, addresses, smtputf8)
-                message = await self._built(job.message, session, smtputf8=smtputf8)
+                session = await seat.session()
+                envelope, message = await self._built(job, addresses, session)
                 transcript = await session.transact(envelope, message)
+                if session.was_dead(transcript):
+                    session = await seat.fresh_session()
+                    transcript = await session.transact(envelope, message)
         except RelayFault as fault:
             return broken_relay(fault.phase, fault.reply, fault.reason, len(addresses))
+        except OSError as error:
+            return postponed(f"an attachment can't be read now: {error.strerror}", len(addresses))
         return classify(transcript, len(addresses))
 
-    async def _built(self, message: Message, session: Session, *, smtputf8: bool) -> bytes:
+    async def _built(
+        self, job: Assignment, addresses: Sequence[str], session: Session
+    ) -> tuple[Envelope, bytes]:
+        """Build what this session's server can take."""
+        message = job.message
         contents = await self.contents.of(message.attachments) if message.attachments else {}
+        smtputf8 = _needs_smtputf8(job, addresses)
+        if smtputf8 and "smtputf8" not in session.extensions:
+            raise NeedsSmtpUtf8("an address needs SMTPUTF8, which the relay does not offer")
         eight_bit = "8bitmime" in session.extensions
-        return build(message, contents, eight_bit=eight_bit, utf8_headers=smtputf8)
+        data = build(message, contents, eight_bit=eight_bit, utf8_headers=smtputf8)
+        return Envelope(job.head.envelope_sender, addresses, smtputf8), data
 
     def _settled(self, job: Assignment, outcome: Outcome) -> Result:
         if outcome.relay_fault is None:

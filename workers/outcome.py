@@ -52,7 +52,7 @@ class Outcome:
         relay_fault: why the relay must be paused, or None.
     """
 
-    phase: Phase
+    phase: Phase | None
     judgements: Sequence[Judgement]
     decisive: Reply | None
     reason: str
@@ -77,6 +77,11 @@ def broken_relay(phase: Phase, reply: Reply | None, reason: str, recipients: int
     """Judge a message for which no session could be had."""
     untried = [Judgement(Verdict.UNTRIED, reason)] * recipients
     return Outcome(phase, untried, reply, reason, relay_fault=reason)
+
+
+def postponed(reason: str, recipients: int) -> Outcome:
+    """Judge a message that can't be built now, and perhaps later."""
+    return Outcome(None, [Judgement(Verdict.DEFERRED, reason)] * recipients, None, reason)
 
 
 def _broken_off(

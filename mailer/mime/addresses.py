@@ -29,7 +29,7 @@ def address_field(name: str, addresses: Iterable[Address], *, utf8: bool = False
             tokens[-1] += ","
         words = _words(address, room, utf8=utf8)
         whole = " ".join(words)
-        tokens.extend(f" {word}" for word in ([whole] if len(whole) < FOLD_AT - 1 else words))
+        tokens.extend(f" {word}" for word in ([whole] if len(whole) < room else words))
         room = MAX_WORD
     if tokens:
         tokens[0] = tokens[0][1:]

@@ -12,7 +12,7 @@ from mailer.mime.syntaxes import SYNTAXES, Syntax
 from mailer.mime.words import MIN_WORD, encoded_words
 
 _NAME = re.compile(r"[!-9;-~]{1,76}")
-_LOOKS_ENCODED = re.compile(r"=\?.*?\?[bBqQ]\?.*?\?=")
+_ENCODING = re.compile(r"\?[bBqQ]\?")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
@@ -106,7 +106,7 @@ def _span_to_encode(value: str, tokens: list[str], room: int, *, utf8: bool) -> 
 
     Those between go with them: between words encoded apart, spaces would vanish.
     """
-    looks_encoded = "=?" in value and _LOOKS_ENCODED.search(value) is not None
+    looks_encoded = "=?" in value and _may_look_encoded(value)
     hard = [
         i
         for i, token in enumerate(tokens)
@@ -116,10 +116,20 @@ def _span_to_encode(value: str, tokens: list[str], room: int, *, utf8: bool) -> 
         or len(token.encode()) > room
     ]
     if value.startswith(" "):
-        hard.insert(0, 0)
+        hard.append(0)
     if value.endswith(" "):
-        hard.append(len(tokens) - 1)
-    return (hard[0], hard[-1] + 1) if hard else (0, 0)
+        # with the word before them: the first space of a run is never encoded, see below
+        hard += [max(len(tokens) - 2, 0), len(tokens) - 1]
+    return (min(hard), max(hard) + 1) if hard else (0, 0)
+
+
+def _may_look_encoded(value: str) -> bool:
+    """Whether some parser might find an encoded word in a value that has ``=?`` in it.
+
+    One pattern for a whole encoded word would take cubic time on hostile text. And half of what
+    looks like one could find its other half in a real one, which other than ASCII text becomes.
+    """
+    return not value.isascii() or ("?=" in value and _ENCODING.search(value) is not None)
 
 
 def _with_encoded_words(tokens: list[str], start: int, end: int, room: int) -> list[str]:

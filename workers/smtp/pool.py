@@ -77,9 +77,9 @@ class Connector:
 
 
 class Pool:
-    """Lends sessions: a warm one at once, else a new one, else the first to be given back.
+    """Lends sessions, never more than allowed; a warm one where there is one, else a new one.
 
-    Who waits is served by priority, and in order of arrival within one.
+    Who waits gets a seat by priority, and in order of arrival within one.
     """
 
     def __init__(self, connector: Connector, *, limit: int, idle_seconds: float) -> None:
@@ -87,24 +87,44 @@ class Pool:
         self._limit = limit
         self._idle_seconds = idle_seconds
         self._idle: list[tuple[float, Session]] = []  # the one used last at the end
-        self._lent = 0
+        self._taken = 0
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
 
     @asynccontextmanager
-    async def session(self, urgency: int) -> AsyncIterator[Session]:
-        """Lend a session; the least ``urgency`` first.
+    async def seat(self, urgency: int) -> AsyncIterator["Seat"]:
+        """Wait for the right to use one session; the least ``urgency`` comes first."""
+        await self._turn(urgency)
+        seat = Seat(self)
+        try:
+            yield seat
+        finally:
+            seat.leave()
+            self._pass_on()
+
+    async def connect(self) -> Session:
+        """Make a new session.
 
         Raises:
-            RelayFault: no session could be had.
+            RelayFault: none could be had.
         """
-        await self._turn(urgency)
-        session: Session | None = None
-        try:
-            session = self._warm() or await self._connect()
-            yield session
-        finally:
-            self._take_back(session)
+        return await self._connect()
+
+    def warm(self) -> Session | None:
+        """Take the session that was used last, if one is still good."""
+        while self._idle:
+            _, session = self._idle.pop()
+            if session.usable:
+                return session
+            session.close()
+        return None
+
+    def put_back(self, session: Session) -> None:
+        """Keep a session for others."""
+        if session.usable:
+            self._idle.append((asyncio.get_running_loop().time(), session))
+        else:
+            session.close()
 
     async def close(self) -> None:
         """End the sessions that are not lent."""
@@ -120,8 +140,8 @@ class Pool:
             session.close()
 
     async def _turn(self, urgency: int) -> None:
-        if self._lent < self._limit:
-            self._lent += 1
+        if self._taken < self._limit:
+            self._taken += 1
             return
         turn = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (urgency, next(self._order), turn))
@@ -132,21 +152,6 @@ class Pool:
                 self._pass_on()
             raise
 
-    def _warm(self) -> Session | None:
-        while self._idle:
-            _, session = self._idle.pop()
-            if session.usable:
-                return session
-            session.close()
-        return None
-
-    def _take_back(self, session: Session | None) -> None:
-        if session and session.usable:
-            self._idle.append((asyncio.get_running_loop().time(), session))
-        elif session:
-            session.close()
-        self._pass_on()
-
     def _pass_on(self) -> None:
         """Give the turn to the one who waits first, or free it."""
         while self._waiting:
@@ -154,7 +159,36 @@ class Pool:
             if not turn.done():
                 turn.set_result(None)
                 return
-        self._lent -= 1
+        self._taken -= 1
+
+
+class Seat:
+    """The right to use one session at a time, for the length of one delivery."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._session: Session | None = None
+
+    async def session(self) -> Session:
+        """Return a warm session, else a new one.
+
+        Raises:
+            RelayFault: none could be had.
+        """
+        self._session = self._pool.warm() or await self._pool.connect()
+        return self._session
+
+    async def fresh_session(self) -> Session:
+        """Return a new session in place of one that turned out to be dead."""
+        self.leave()
+        self._session = await self._pool.connect()
+        return self._session
+
+    def leave(self) -> None:
+        """Give the session back."""
+        if self._session:
+            self._pool.put_back(self._session)
+            self._session = None
 
 
 def _fault(phase: Phase, error: Exception, timeout: float) -> RelayFault:

@@ -112,6 +112,10 @@ class Session(asyncio.Protocol):
         phase, final = await self._send(message)
         return Transcript(phase, mail, recipients, data, final, failure=self.failure)
 
+    def was_dead(self, transcript: Transcript) -> bool:
+        """Whether the server had closed this warm session before it heard anything of us."""
+        return self.transactions > 1 and transcript.mail is None and transcript.failure is not None
+
     async def quit(self) -> None:
         """End the session politely, without waiting for long."""
         if self.usable:

@@ -1,0 +1,152 @@
+"""The whole loop on embedded parts: a real Redis, an SMTP server with moods, a worker, Flower."""
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import attrs
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from mailer.cli.demo_emails import Scene, scenes
+from mailer.client import Mailer
+from mailer.job import Job
+from mailer.settings import load_settings
+from mailer.testing import EmbeddedRedis, SmtpServerThread, greylist, hang_up_once, refuse
+from mailer.testing.processes import FlowerProcess, WorkerProcess
+
+_PATIENCE = 40.0  # seconds for all to end
+_LOOK_EVERY = 0.1
+_PREFIX = "demo"
+
+
+@attrs.frozen
+class Act:
+    """A scene, and the job that was enqueued for it."""
+
+    scene: Scene
+    job_id: str
+
+
+def run(*, keep: bool) -> int:
+    """Run the demo; return 0 if each email ended as it should.
+
+    Args:
+        keep: leave all running, until Ctrl-C.
+    """
+    console = Console()
+    folder = Path(tempfile.mkdtemp(prefix="mailer-demo-"))
+    inbox = folder / "inbox"
+    with ExitStack() as parts:
+        console.print("Starting Redis, an SMTP server, a worker and Flower …", style="dim")
+        redis = parts.enter_context(EmbeddedRedis(appendonly=True))
+        smtp = parts.enter_context(SmtpServerThread(directory=inbox))
+        smtp.faults += [
+            greylist("grey@example.org", times=1),
+            refuse("nobody@example.org"),
+            hang_up_once("phone@example.org", at="rcpt"),
+        ]
+        settings = {
+            "MAILER_REDIS_URL": redis.url,
+            "MAILER_RELAY_URL": smtp.url,
+            "MAILER_KEY_PREFIX": _PREFIX,
+        }
+        worker = parts.enter_context(WorkerProcess(settings, folder / "worker.log"))
+        flower = parts.enter_context(FlowerProcess(settings, folder / "flower.log"))
+        mailer = parts.enter_context(
+            Mailer(settings=load_settings(redis_url=redis.url, key_prefix=_PREFIX))
+        )
+        acts = _enqueued(mailer)
+        jobs = _watch(console, mailer, acts)
+        faults = [*_wrong_ends(acts, jobs), *_wrong_copies(acts, jobs, smtp.received)]
+        _tell(console, folder, faults)
+        if keep:
+            _keep_running(console, settings, flower.url, worker.log)
+    return 1 if faults else 0
+
+
+def _enqueued(mailer: Mailer) -> list[Act]:
+    acts = []
+    for scene in scenes():
+        receipt = mailer.enqueue(scene.email)
+        acts.append(Act(scene, receipt.id))
+        if scene.email.idempotency_key:
+            again = mailer.enqueue(scene.email)
+            acts.append(Act(attrs.evolve(scene, title="… the same once more"), again.id))
+        if scene.canceled:
+            mailer.cancel(receipt.id)
+    return acts
+
+
+def _watch(console: Console, mailer: Mailer, acts: Sequence[Act]) -> list[Job]:
+    """Show what becomes of the jobs, until all have ended."""
+    deadline = time.monotonic() + _PATIENCE
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            jobs = [mailer.get(act.job_id) for act in acts]
+            live.update(_table(acts, jobs), refresh=True)
+            if all(job.state.ended for job in jobs) or time.monotonic() > deadline:
+                return jobs
+            time.sleep(_LOOK_EVERY)
+
+
+def _table(acts: Sequence[Act], jobs: Sequence[Job]) -> Table:
+    table = Table("email", "state", "tries", "what the server said", box=None, pad_edge=False)
+    for act, job in zip(acts, jobs, strict=True):
+        replies = dict.fromkeys(r.reply for r in job.recipients if r.reply)
+        said = [a.reply for a in job.attempts if a.reply and a.reply not in replies]
+        style = "green" if job.state is act.scene.ends else "yellow"
+        table.add_row(
+            act.scene.title,
+            f"[{style}]{job.state}[/]",
+            str(len(job.attempts)),
+            Group(*said, *replies),
+        )
+    return table
+
+
+def _wrong_ends(acts: Sequence[Act], jobs: Sequence[Job]) -> Iterator[str]:
+    for act, job in zip(acts, jobs, strict=True):
+        if job.state is not act.scene.ends:
+            yield f"{act.scene.title}: is {job.state}, and should be {act.scene.ends}"
+        if len(job.attempts) != act.scene.attempts:
+            yield f"{act.scene.title}: {len(job.attempts)} attempts, not {act.scene.attempts}"
+
+
+def _wrong_copies(acts: Sequence[Act], jobs: Sequence[Job], received: Sequence[Received]) -> Iterator[str]:
+    """Compare what the SMTP server accepted with what it should have."""
+    accepted = Counter(message.message_id for message in received)
+    for act, job in zip(acts, jobs, strict=True):
+        if accepted[job.message_id] != act.scene.copies:
+            yield (
+                f"{act.scene.title}: the server has {accepted[job.message_id]} copies, "
+                f"not {act.scene.copies}"
+            )
+
+
+def _tell(console: Console, folder: Path, faults: Sequence[str]) -> None:
+    console.print(f"\nThe messages as they were sent: {folder / 'inbox'}")
+    console.print(f"What the worker logged:         {folder / 'worker.log'}")
+    if faults:
+        console.print("\nThis went wrong:", style="bold red")
+        for fault in faults:
+            console.print(f"  {fault}")
+    else:
+        console.print("\nEvery email ended as it should.", style="bold green")
+
+
+def _keep_running(console: Console, settings: dict[str, str], flower: str, log: Path) -> None:
+    console.print(f"\nFlower: {flower}/tasks\n\nIn another shell:", style="bold")
+    for name, value in settings.items():
+        console.print(f"  export {name}={value}", soft_wrap=True)
+    console.print("  mailer send --from me@example.com --to grey@example.org --text Hello --wait")
+    console.print(f"  tail -f {log}\n\nCtrl-C ends it all.", soft_wrap=True)
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        console.print("Stopping …")

@@ -1,0 +1,122 @@
+"""The nesting of parts, for each combination of them, as the standard library's parser sees it."""
+
+from email import message_from_bytes
+from email.policy import default
+from hashlib import sha256
+
+import pytest
+
+from mailer.address import Address
+from mailer.errors import AttachmentUnavailable
+from mailer.message import AttachmentRef, Message
+from mailer.mime import build
+
+PDF = b"%PDF-1.7 \x00\xff"
+PNG = b"\x89PNG\r\n\x1a\n"
+EML = b"From: a@example.com\nSubject: inner\n\nforwarded\n"
+CONTENTS = {sha256(data).hexdigest(): data for data in (PDF, PNG, EML)}
+
+pdf = AttachmentRef("a.pdf", "application/pdf", sha256(PDF).hexdigest(), len(PDF))
+logo = AttachmentRef("l.png", "image/png", sha256(PNG).hexdigest(), len(PNG), content_id="logo")
+forwarded = AttachmentRef("f.eml", "message/rfc822", sha256(EML).hexdigest(), len(EML))
+
+
+def tree(*, contents=CONTENTS, **fields):
+    message = Message(message_id="<1@example.com>", sender=Address("a@example.com"), **fields)
+    return described(message_from_bytes(build(message, contents), policy=default))
+
+
+def described(part):
+    """Name a part; one made of others with the list of them."""
+    kind = part.get_content_type()
+    if part.is_multipart():
+        return {kind: [described(child) for child in part.iter_parts()]}
+    disposition = part.get_content_disposition()
+    return f"{kind} {disposition}" if disposition else kind
+
+
+TEXT, HTML = "text/plain", "text/html"
+A_PDF, A_LOGO, INLINE = "application/pdf attachment", "image/png attachment", "image/png inline"
+RELATED = {"multipart/related": [HTML, INLINE]}
+ALTERNATIVE = {"multipart/alternative": [TEXT, HTML]}
+ALTERNATIVE_RELATED = {"multipart/alternative": [TEXT, RELATED]}
+
+
+@pytest.mark.parametrize(
+    ("text", "html", "attachments", "expected"),
+    [
+        ("t", None, (), TEXT),
+        (None, "h", (), HTML),
+        ("t", "h", (), ALTERNATIVE),
+        (None, None, (), TEXT),
+        ("", "", (), TEXT),
+        ("", "h", (), HTML),
+        ("t", "", (), TEXT),
+        (None, "h", (logo,), RELATED),
+        (None, "h", (logo, logo), {"multipart/related": [HTML, INLINE, INLINE]}),
+        ("t", "h", (logo,), ALTERNATIVE_RELATED),
+        ("t", None, (pdf,), {"multipart/mixed": [TEXT, A_PDF]}),
+        (None, "h", (pdf,), {"multipart/mixed": [HTML, A_PDF]}),
+        ("t", "h", (pdf, pdf), {"multipart/mixed": [ALTERNATIVE, A_PDF, A_PDF]}),
+        (None, "h", (logo, pdf), {"multipart/mixed": [RELATED, A_PDF]}),
+        ("t", "h", (pdf, logo), {"multipart/mixed": [ALTERNATIVE_RELATED, A_PDF]}),
+        # nothing shows an image inside a plain text
+        ("t", None, (logo,), {"multipart/mixed": [TEXT, A_LOGO]}),
+        (None, None, (pdf,), {"multipart/mixed": [A_PDF]}),
+        (None, None, (logo,), {"multipart/mixed": [A_LOGO]}),
+        ("t", None, (forwarded,), {"multipart/mixed": [TEXT, {"message/rfc822": [TEXT]}]}),
+    ],
+)
+def test_parts_nest_as_deep_as_they_must_and_no_deeper(text, html, attachments, expected):
+    assert tree(text=text, html=html, attachments=attachments) == expected
+
+
+@pytest.mark.parametrize(
+    "content", [b"a\0b", b"a\rb", b"x" * 999, "Subject: ü\n\nü".encode()], ids=ascii
+)
+def test_a_message_that_may_not_be_encoded_travels_as_an_opaque_file(content):
+    digest = sha256(content).hexdigest()
+    eml = AttachmentRef("f.eml", "message/rfc822", digest, len(content))
+    message = Message(
+        message_id="<1@example.com>", sender=Address("a@example.com"), attachments=(eml,)
+    )
+    parsed = message_from_bytes(build(message, {digest: content}), policy=default)
+    (part,) = parsed.iter_attachments()
+    assert part.get_content_type() == "application/octet-stream"
+    assert part.get_filename() == "f.eml"
+    assert part.get_content() == content
+
+
+def test_a_message_in_utf8_travels_as_it_is_where_the_relay_takes_eight_bits():
+    content = "Subject: x\n\nü\n".encode()
+    digest = sha256(content).hexdigest()
+    eml = AttachmentRef("f.eml", "message/rfc822", digest, len(content))
+    message = Message(
+        message_id="<1@example.com>", sender=Address("a@example.com"), attachments=(eml,)
+    )
+    wire = build(message, {digest: content}, eight_bit=True)
+    assert b"Content-Transfer-Encoding: 8bit\r\n\r\nSubject: x\r\n\r\n\xc3\xbc\r\n" in wire
+
+
+def test_a_forwarded_copy_of_the_message_itself_does_not_end_it():
+    """A boundary that a part holds is never used, even if it was made from the same id."""
+    first = Message(
+        message_id="<1@example.com>", sender=Address("a@example.com"), text="t", html="h"
+    )
+    copy = build(first, {})
+    digest = sha256(copy).hexdigest()
+    eml = AttachmentRef("copy.eml", "message/rfc822", digest, len(copy))
+    attached = tree(contents={digest: copy}, text="t", html="h", attachments=(eml,))
+    assert attached == {"multipart/mixed": [ALTERNATIVE, {"message/rfc822": [ALTERNATIVE]}]}
+
+
+def test_a_multipart_as_an_attachment_is_an_opaque_file():
+    odd = AttachmentRef("a", "multipart/mixed; boundary=x", pdf.sha256, pdf.size)
+    assert tree(text="t", attachments=(odd,)) == {
+        "multipart/mixed": [TEXT, "application/octet-stream attachment"]
+    }
+
+
+def test_content_that_was_not_given_is_named():
+    with pytest.raises(AttachmentUnavailable, match=r"'a\.pdf' is missing"):
+        tree(contents={}, attachments=(pdf,))
