@@ -16,7 +16,14 @@ from mailer.cli.demo_emails import Scene, scenes
 from mailer.client import Mailer
 from mailer.job import Job
 from mailer.settings import load_settings
-from mailer.testing import EmbeddedRedis, SmtpServerThread, greylist, hang_up_once, refuse
+from mailer.testing import (
+    EmbeddedRedis,
+    Received,
+    SmtpServerThread,
+    greylist,
+    hang_up_once,
+    refuse,
+)
 from mailer.testing.processes import FlowerProcess, WorkerProcess
 
 _PATIENCE = 40.0  # seconds for all to end
@@ -117,7 +124,9 @@ def _wrong_ends(acts: Sequence[Act], jobs: Sequence[Job]) -> Iterator[str]:
             yield f"{act.scene.title}: {len(job.attempts)} attempts, not {act.scene.attempts}"
 
 
-def _wrong_copies(acts: Sequence[Act], jobs: Sequence[Job], received: Sequence[Received]) -> Iterator[str]:
+def _wrong_copies(
+    acts: Sequence[Act], jobs: Sequence[Job], received: Sequence[Received]
+) -> Iterator[str]:
     """Compare what the SMTP server accepted with what it should have."""
     accepted = Counter(message.message_id for message in received)
     for act, job in zip(acts, jobs, strict=True):

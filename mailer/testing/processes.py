@@ -1,8 +1,7 @@
 """Real worker and Flower processes, for demos and tests."""
 
 import os
-import signal
-import socket
+import signal as signals
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+from mailer.testing.ports import free_port
 
 _LOOK_EVERY = 0.02  # seconds between looks at a condition of another process
 
@@ -51,17 +52,17 @@ class Process:
         )
         return self
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: signals.Signals) -> None:
         """Send a signal, for example SIGSTOP."""
         os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End it as a crash would (SIGKILL)."""
-        self._end(signal.SIGKILL, timeout=10)
+        self._end(signals.SIGKILL, timeout=10)
 
     def stop(self, timeout: float = 60) -> int:
         """End it as an operator would (SIGTERM); return its exit code."""
-        return self._end(signal.SIGTERM, timeout)
+        return self._end(signals.SIGTERM, timeout)
 
     def __enter__(self) -> Self:
         self.start()
@@ -69,7 +70,10 @@ class Process:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         if self.running:
             self.stop()
@@ -90,7 +94,7 @@ class Process:
     def _ready(self) -> bool:
         return self.running
 
-    def _end(self, how: signal.Signals, timeout: float) -> int:
+    def _end(self, how: signals.Signals, timeout: float) -> int:
         assert self._process is not None, "not started"  # noqa: S101 - a caller's mistake
         if self.running:
             self.signal(how)
@@ -116,9 +120,7 @@ class WorkerProcess(Process):
         arguments: tuple[str, ...] = (),
     ) -> None:
         options = ["--without-gossip", "--without-mingle", "-n", f"{name}@%h", "-l", "INFO"]
-        super().__init__(
-            ["celery", "-A", "workers", "worker", *options, *arguments], settings, log
-        )
+        super().__init__(["celery", "-A", "workers", "worker", *options, *arguments], settings, log)
         self._begins_at = 0
 
     def start(self) -> Self:
@@ -150,11 +152,3 @@ class FlowerProcess(Process):
                 return True
         except (urllib.error.URLError, OSError):
             return False
-
-
-def free_port() -> int:
-    """Find a TCP port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -111,8 +111,9 @@ def assert_fit_for_the_wire(wire: bytes) -> None:
     assert b"\r" not in wire.replace(b"\r\n", b"")
     assert b"\n" not in wire.replace(b"\r\n", b"")
     assert max(map(len, wire.split(b"\r\n"))) <= 998
-    assert all(len(word) <= 75 for word in ENCODED_WORD.findall(wire))
-    assert not re.search(rb"=\?utf-8\?[bq]\?\?=", wire)
+    header = wire.partition(b"\r\n\r\n")[0]
+    assert all(len(word) <= 75 for word in ENCODED_WORD.findall(header))
+    assert not re.search(rb"=\?utf-8\?[bq]\?\?=", header)
 
 
 def assert_folded(wire: bytes) -> None:

@@ -1,0 +1,34 @@
+"""Embedded parts, for try-outs and tests: a Redis server, an SMTP server, worker processes."""
+
+from mailer.testing.faults import (
+    Action,
+    Fault,
+    go_away,
+    greylist,
+    hang,
+    hang_up_once,
+    lose_reply,
+    refuse,
+    say,
+    slow,
+)
+from mailer.testing.redis import EmbeddedRedis
+from mailer.testing.smtp import Options, Received, SmtpServer, SmtpServerThread
+
+__all__ = [
+    "Action",
+    "EmbeddedRedis",
+    "Fault",
+    "Options",
+    "Received",
+    "SmtpServer",
+    "SmtpServerThread",
+    "go_away",
+    "greylist",
+    "hang",
+    "hang_up_once",
+    "lose_reply",
+    "refuse",
+    "say",
+    "slow",
+]
