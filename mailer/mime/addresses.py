@@ -45,7 +45,7 @@ def _words(address: Address, room: int, *, utf8: bool) -> list[str]:
         utf8: write UTF-8 as it is.
     """
     if address.needs_smtputf8 and not utf8:
-        raise NeedsSmtpUtf8(f"{address.email!a} needs a relay that offers SMTPUTF8 (RFC 6531)")
+        raise NeedsSmtpUtf8("an address needs a relay that offers SMTPUTF8 (RFC 6531)")
     email = address.email if utf8 else address.wire
     if not address.name:
         return [email]

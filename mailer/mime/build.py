@@ -100,7 +100,7 @@ def _attachment(
     try:
         data = contents[ref.sha256]
     except KeyError:
-        raise AttachmentUnavailable(f"the content of {ref.filename!a} is missing") from None
+        raise AttachmentUnavailable(f"the content with SHA-256 {ref.sha256} is missing") from None
     given = content_type(ref.content_type)
     body = None
     if given.lower().startswith("message/"):
@@ -116,5 +116,5 @@ def _attachment(
 
 def _content_id_field(content_id: str) -> str:
     if not content_id or any(character in "<> \t" for character in content_id):
-        raise CannotBuild(f"the content_id {content_id!a} has spaces or angle brackets in it")
+        raise CannotBuild("a content_id is empty, or has spaces or angle brackets in it")
     return headers.verbatim("Content-ID", f"<{content_id}>")

@@ -4,7 +4,10 @@ from mailer.errors import MailerError
 
 
 class CannotBuild(MailerError):
-    """No correct MIME form of the message exists; says which part of it stands in the way."""
+    """No correct MIME form of the message exists; says which part of it stands in the way.
+
+    It quotes none of the content: workers log it, and Flower shows it.
+    """
 
 
 class NeedsSmtpUtf8(CannotBuild):

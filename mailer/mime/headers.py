@@ -90,8 +90,8 @@ def _mailbox(name: str, value: str, *, utf8: bool) -> str:
     _refuse_controls(name, value)
     try:
         address = Address.parse(value)
-    except InvalidEmail as error:
-        raise CannotBuild(f"the header {name} is no address: {error.reason}") from None
+    except InvalidEmail:  # whose reason quotes the address
+        raise CannotBuild(f"the header {name} does not hold one address") from None
     return address_field(name, (address,), utf8=utf8)
 
 

@@ -118,5 +118,5 @@ def test_a_multipart_as_an_attachment_is_an_opaque_file():
 
 
 def test_content_that_was_not_given_is_named():
-    with pytest.raises(AttachmentUnavailable, match=r"'a\.pdf' is missing"):
+    with pytest.raises(AttachmentUnavailable, match=f"{pdf.sha256} is missing"):
         tree(contents={}, attachments=(pdf,))
