@@ -4,6 +4,7 @@ Sources: RFC 5322 section 3.4 (mailbox), RFC 5321 section 4.5.3.1 (lengths), RFC
 parts), RFC 5890 (IDNA).
 """
 
+import binascii
 import re
 from functools import lru_cache
 
@@ -25,7 +26,8 @@ _ASCII_DOMAIN = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
 _ADDRESS_LITERAL = re.compile(r"\[(?:\d{1,3}(?:\.\d{1,3}){3}|IPv6:[0-9A-Fa-f:.]+)\]")
-_NAMED = re.compile(r"\s*(?P<name>[^<>]*?)\s*<(?P<email>[^<>]+)>\s*")
+_NAMED = re.compile(r"(?P<name>[^<>]*)<(?P<email>[^<>]+)>")
+_ENCODED_WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?\s]{0,2000})\?=")
 _QUOTED_NAME = re.compile(r"\"(?P<inner>(?:[^\"\\]|\\.)*)\"")
 
 
@@ -44,9 +46,11 @@ class Address(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.email, str) or not isinstance(self.name, str):
+            raise InvalidEmail("address", "and its display name are texts")
         if reason := _fault(self.email):
             raise InvalidEmail("address", f"{_shown(self.email)} {reason}")
-        if FORBIDDEN_IN_HEADERS.search(self.name):
+        if forbidden_in_headers(self.name):
             raise InvalidEmail(
                 "address", f"the display name {_shown(self.name)} has a control character in it"
             )
@@ -59,8 +63,10 @@ class Address(msgspec.Struct, frozen=True, omit_defaults=True):
         """
         if len(text) > MAX_ADDRESS_CHARACTERS:
             raise InvalidEmail("address", f"is over {MAX_ADDRESS_CHARACTERS} characters long")
-        if match := _NAMED.fullmatch(text):
-            return cls(email=match["email"].strip(), name=_unquoted(match["name"]))
+        if FORBIDDEN_IN_HEADERS.search(text):  # before strip() would take a line end for a space
+            raise InvalidEmail("address", f"{_shown(text)} has a control character in it")
+        if match := _NAMED.fullmatch(text.strip()):
+            return cls(email=match["email"].strip(), name=_unquoted(match["name"].strip()))
         return cls(email=text.strip())
 
     @property
@@ -88,6 +94,30 @@ class Address(msgspec.Struct, frozen=True, omit_defaults=True):
         return f'"{escaped}" <{self.email}>'
 
 
+def forbidden_in_headers(text: str) -> str | None:
+    """Find what may never stand in a header: as it is, or hidden in an encoded word (RFC 2047)."""
+    if match := FORBIDDEN_IN_HEADERS.search(text):
+        return match[0]
+    if "=?" in text:
+        for word in _ENCODED_WORD.finditer(text):
+            if match := FORBIDDEN_IN_HEADERS.search(_decoded(*word.groups())):
+                return match[0]
+    return None
+
+
+def _decoded(charset: str, encoding: str, content: str) -> str:
+    """Decode an encoded word as generously as some reader might."""
+    raw = content.encode(errors="replace")
+    if encoding in "bB":
+        data = binascii.a2b_base64(raw[: len(raw) // 4 * 4])
+    else:
+        data = binascii.a2b_qp(raw, header=True)
+    try:
+        return data.decode("latin-1") + data.decode(charset.partition("*")[0], "ignore")
+    except (LookupError, ValueError):
+        return data.decode("latin-1")
+
+
 @lru_cache(maxsize=4096)
 def domain_to_ascii(domain: str) -> str:
     """Turn a domain into A-labels, by IDNA 2008 with the UTS 46 mapping.
@@ -110,6 +140,8 @@ def _fault(email: str) -> str | None:
         reason = "has no @; an address looks like local@domain"
     elif len(local.encode()) > 64:
         reason = "has more than 64 bytes before the @ (RFC 5321, 4.5.3.1.1)"
+    elif "=?" in local:
+        reason = "has an encoded word before the @, which some servers decode to another address"
     elif not _LOCAL.fullmatch(local):
         reason = f"has a malformed part before the @: {_shown(local)}"
     elif not _is_domain(domain):

@@ -12,9 +12,13 @@ from typing import Any
 
 import msgspec
 
-from mailer.address import FORBIDDEN_IN_HEADERS, Address
+from mailer.address import Address, forbidden_in_headers
 from mailer.errors import InvalidEmail
 from mailer.job import Priority
+from mailer.mime import CannotBuild, check_header
+from mailer.mime.errors import CannotBuild
+from mailer.mime.headers import check_header
+from mailer.retry import RetryPolicy
 
 Mailboxes = str | Address | Iterable[str | Address]
 
@@ -35,6 +39,9 @@ _OWN_HEADERS = MappingProxyType(
         "mime-version": "nothing: the mailer writes it",
         "content-type": "text, html or attachments",
         "content-transfer-encoding": "text, html or attachments",
+        "content-disposition": "attachments",
+        "content-id": "attachments",
+        "resent-bcc": "bcc",
     }
 )
 
@@ -79,10 +86,10 @@ def header_value(value: Any, name: str = "") -> str:
     """Accept a text without anything that ends a header, or does so to some parser."""
     if not isinstance(value, str):
         raise InvalidEmail(name, f"is a text, not {type(value).__name__}")
-    if match := FORBIDDEN_IN_HEADERS.search(value):
-        raise InvalidEmail(name, f"has the control character {match[0]!a} in it")
     if len(value) > _MAX_HEADER_CHARACTERS:
         raise InvalidEmail(name, f"is over {_MAX_HEADER_CHARACTERS} characters long")
+    if found := forbidden_in_headers(value):
+        raise InvalidEmail(name, f"has the control character {found!a} in it")
     return value
 
 
@@ -111,6 +118,14 @@ def headers(value: Mapping[str, str]) -> Mapping[str, str]:
         if instead := _OWN_HEADERS.get(name.lower()):
             raise InvalidEmail(f"[{name!r}]", f"is not set here; use {instead}")
         header_value(text, f"[{name!r}]")
+        try:
+            check_header(name, text)
+        except CannotBuild as error:
+            raise InvalidEmail(f"[{name!r}]", str(error)) from None
+        try:
+            check_header(name, text)
+        except CannotBuild as error:
+            raise InvalidEmail(f"[{name!r}]", str(error)) from None
     return MappingProxyType(dict(value))
 
 
@@ -137,8 +152,8 @@ def priority(value: str | Priority) -> Priority:
 
 def tags(value: Iterable[str]) -> tuple[str, ...]:
     """Accept any texts that could stand in a header."""
-    if isinstance(value, str):
-        raise InvalidEmail("", "is a list of texts, not one text")
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise InvalidEmail("", f"is a list of texts, not {type(value).__name__}")
     return tuple(header_value(tag, f"[{i}]") for i, tag in enumerate(value))
 
 
@@ -146,5 +161,19 @@ def metadata(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """Accept what JSON can hold, as JSON holds it."""
     try:
         return MappingProxyType(msgspec.json.decode(msgspec.json.encode(dict(value))))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidEmail("", f"is a mapping that JSON can hold: {error}") from None
+
+
+def idempotency_key(value: str | None) -> str | None:
+    """Accept any text that is not empty."""
+    if body(value) == "":
+        raise InvalidEmail("", "is empty; leave it out instead")
+    return value
+
+
+def retry_policy(value: RetryPolicy | None) -> RetryPolicy | None:
+    """Accept a policy, which has checked itself."""
+    if value is not None and not isinstance(value, RetryPolicy):
+        raise InvalidEmail("", f"is a RetryPolicy, not {type(value).__name__}")
+    return value

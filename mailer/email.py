@@ -22,6 +22,8 @@ _NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
 
 
 def _attachments(value: Iterable["Attachment"]) -> tuple["Attachment", ...]:
+    if not isinstance(value, Iterable):
+        raise InvalidEmail("", f"is a list of attachments, not {type(value).__name__}")
     attachments = tuple(value)
     for i, attachment in enumerate(attachments):
         if not isinstance(attachment, Attachment):
@@ -69,10 +71,10 @@ class Email:
     expires_at: datetime | None = attrs.field(default=None, converter=checks.moment)
     tags: tuple[str, ...] = attrs.field(default=(), converter=checks.tags)
     metadata: Mapping[str, Any] = attrs.field(default=_NOTHING_MORE, converter=checks.metadata)
-    idempotency_key: str | None = None
+    idempotency_key: str | None = attrs.field(default=None, converter=checks.idempotency_key)
     relay: str | None = None
     delivery: Delivery = "at-least-once"
-    retry: RetryPolicy | None = None
+    retry: RetryPolicy | None = attrs.field(default=None, converter=checks.retry_policy)
 
     if not TYPE_CHECKING:
 
@@ -92,8 +94,6 @@ class Email:
             raise InvalidEmail("to", "names nobody; give at least one of to, cc and bcc")
         if self.scheduled_at and self.expires_at and self.scheduled_at >= self.expires_at:
             raise InvalidEmail("expires_at", "is not after scheduled_at")
-        if self.idempotency_key == "":
-            raise InvalidEmail("idempotency_key", "is empty; leave it out instead")
         if self.delivery != "at-least-once":
             raise InvalidEmail("delivery", "only 'at-least-once' is known to this version")
         if self.relay is not None:

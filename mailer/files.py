@@ -27,10 +27,13 @@ def read_allowed(path: Path, roots: Sequence[Path], limit: int) -> bytes:
         raise AttachmentUnavailable(f"{path} does not exist") from None
     except PermissionError:
         raise AttachmentUnavailable(f"{path} may not be read by this user") from None
+    except (ValueError, RuntimeError):  # NUL in it; and how pathlib reports links in a circle
+        raise AttachmentUnavailable(f"{str(path)!a} leads nowhere") from None
+    opened = os.fstat(descriptor)
+    if not stat.S_ISREG(opened.st_mode):
+        os.close(descriptor)  # a directory can't be made a file object, which would close it
+        raise AttachmentUnavailable(f"{path} is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        opened = os.fstat(descriptor)
-        if not stat.S_ISREG(opened.st_mode):
-            raise AttachmentUnavailable(f"{path} is not a regular file")
         _require_allowed(_opened_path(descriptor, path), roots)
         if opened.st_size > limit:
             raise AttachmentUnavailable(

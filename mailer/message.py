@@ -47,3 +47,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     html: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     attachments: tuple[AttachmentRef, ...] = ()
+
+    def __repr__(self) -> str:
+        """Name the message, and nothing of its content: this may come into logs."""
+        return f"Message({self.message_id})"

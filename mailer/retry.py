@@ -1,12 +1,15 @@
 """How long to wait between attempts, and when to give up: the policy, as a value."""
 
+import math
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
 from mailer.errors import InvalidEmail
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+_LONGEST = 366 * DAY
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -33,15 +36,24 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     max_attempts: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.delays or min(self.delays) < 0:
+        # What JSON can't hold would be stored, and could never be read again: inf becomes null.
+        if not isinstance(self.delays, tuple | list) or not self.delays:
             raise InvalidEmail("retry.delays", "needs at least one delay, none of them negative")
-        if not 0 <= self.jitter <= 1:
+        if not all(_is_number(delay) and 0 <= delay <= _LONGEST for delay in self.delays):
+            raise InvalidEmail("retry.delays", "are seconds, none of them negative or over a year")
+        if not _is_number(self.jitter) or not 0 <= self.jitter <= 1:
             raise InvalidEmail("retry.jitter", "is a share of the delay, from 0 to 1")
-        if self.give_up_after <= 0:
-            raise InvalidEmail("retry.give_up_after", "is a number of seconds above 0")
-        if self.max_attempts is not None and self.max_attempts < 1:
+        if not _is_number(self.give_up_after) or self.give_up_after <= 0:
+            raise InvalidEmail("retry.give_up_after", "is a finite number of seconds above 0")
+        attempts = self.max_attempts
+        if attempts is not None and (type(attempts) is not int or attempts < 1):
             raise InvalidEmail("retry.max_attempts", "is at least 1, or None for no limit")
+        msgspec.structs.force_setattr(self, "delays", tuple(self.delays))
 
     def delay(self, attempts: int) -> timedelta:
         """Return the wait after ``attempts`` attempts (at least 1), before jitter."""
         return timedelta(seconds=self.delays[min(attempts, len(self.delays)) - 1])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +31,7 @@ def _split_on(separator: str) -> BeforeValidator:
     return BeforeValidator(split)
 
 
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -41,6 +42,7 @@ class Settings(BaseSettings):
         toml_file=os.environ.get("MAILER_CONFIG", "mailer.toml"),
         frozen=True,
         extra="forbid",
+        hide_input_in_errors=True,  # it may be a password
     )
 
     redis_url: SecretStr = Field(
@@ -160,6 +162,8 @@ def load_settings(**overrides: Any) -> Settings:
         settings.retry_policy  # noqa: B018 - the policy checks what the fields can't
     except ValidationError as error:
         raise InvalidSetting("; ".join(_sentence(e) for e in error.errors())) from None
+    except (tomllib.TOMLDecodeError, OSError) as error:
+        raise InvalidSetting(f"MAILER_CONFIG: mailer.toml can't be read: {error}") from None
     except InvalidEmail as error:
         variable = error.field.upper().replace(".", "_")
         raise InvalidSetting(f"MAILER_{variable}: {error.reason}") from None

@@ -38,7 +38,7 @@ class Operation(Generic[T]):
         script: set for EVALSHA operations.
     """
 
-    command: tuple[Argument, ...]
+    command: tuple[Argument, ...] = attrs.field(repr=False)  # may hold an email's body
     parse: Callable[[Any], T]
     script: Script | None = None
 

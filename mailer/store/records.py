@@ -31,6 +31,10 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}
 
+    def __repr__(self) -> str:
+        """Name the message, and nothing of its content: this may come into logs."""
+        return f"Head({self.message_id})"
+
 
 encode = msgspec.json.Encoder().encode
 decode_head = msgspec.json.Decoder(Head).decode
@@ -40,14 +44,20 @@ decode_recipients = msgspec.json.Decoder(tuple[Recipient, ...]).decode
 _attempt = msgspec.json.Decoder(Attempt, strict=False).decode
 
 
+_LAST = 253_402_300_799_000  # the last second of the year 9999
+
+
 def at(milliseconds: float) -> datetime:
     """Turn the store's time into a datetime in UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def milliseconds(moment: datetime) -> int:
-    """Turn an aware datetime into the store's time."""
-    return round(moment.timestamp() * 1000)
+    """Turn an aware datetime into the store's time; never 0, which stands for no time at all.
+
+    A moment before 1970 or after 9999 becomes the nearest one that `at` can turn back.
+    """
+    return min(max(1, round(moment.timestamp() * 1000)), _LAST)
 
 
 def decode_job(job_id: str, fields: dict[bytes, bytes]) -> Job:

@@ -19,6 +19,7 @@ from mailer.errors import InvalidSetting, StoreUnavailable
 from mailer.store.operation import Operation
 
 T = TypeVar("T")
+_MOST_CONNECTIONS = 50  # of one client; further calls wait for one, within the store timeout
 
 
 class SyncRunner:
@@ -31,8 +32,9 @@ class SyncRunner:
     @classmethod
     def connect(cls, url: str, timeout: float) -> "SyncRunner":
         """Prepare connections to ``url``; none is made before the first operation."""
-        options = _options(redis.retry.Retry(NoBackoff(), 1), timeout)
-        return cls(_client(redis.Redis.from_url, url, options), timeout)
+        retry = redis.retry.Retry(NoBackoff(), 1, (redis.exceptions.ConnectionError,))
+        pool = _pool(redis.BlockingConnectionPool, url, retry, timeout)
+        return cls(redis.Redis.from_pool(pool), timeout)
 
     def run(self, operation: Operation[T]) -> T:
         """Run one operation."""
@@ -67,8 +69,9 @@ class AsyncRunner:
     @classmethod
     def connect(cls, url: str, timeout: float) -> "AsyncRunner":
         """Prepare connections to ``url``; none is made before the first operation."""
-        options = _options(redis.asyncio.retry.Retry(NoBackoff(), 1), timeout)
-        return cls(_client(redis.asyncio.Redis.from_url, url, options), timeout)
+        retry = redis.asyncio.retry.Retry(NoBackoff(), 1, (redis.exceptions.ConnectionError,))
+        pool = _pool(redis.asyncio.BlockingConnectionPool, url, retry, timeout)
+        return cls(redis.asyncio.Redis.from_pool(pool), timeout)
 
     async def run(self, operation: Operation[T], *, timeout: float | None = None) -> T:  # noqa: ASYNC109 - the bound is part of the promise
         """Run one operation; ``timeout`` replaces the usual one, for blocking commands."""
@@ -96,21 +99,25 @@ class AsyncRunner:
         await self._client.aclose()
 
 
-def _options(retry: Any, timeout: float) -> dict[str, Any]:
-    return {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        "retry": retry,
-        "health_check_interval": 0,
-    }
-
-
-def _client(from_url: Any, url: str, options: dict[str, Any]) -> Any:
+def _pool(kind: Any, url: str, retry: Any, timeout: float) -> Any:
+    """Make a pool whose callers wait for a connection where all are in use."""
     try:
-        return from_url(url, **options)
-    except ValueError as error:
-        # the URL may hold a password: redis-py's message names the part, never the whole
-        raise InvalidSetting(f"MAILER_REDIS_URL: {error}") from None
+        pool = kind.from_url(url, max_connections=_MOST_CONNECTIONS, timeout=timeout)
+        # on top of what the URL's query may say
+        pool.connection_kwargs |= {
+            "socket_timeout": timeout,
+            "socket_connect_timeout": timeout,
+            "retry": retry,
+            "health_check_interval": 0,
+        }
+        pool.connection_class(**pool.connection_kwargs)  # not connected: only to try the options
+    except (ValueError, TypeError):
+        # redis-py's message may quote a part of the password as the port
+        raise InvalidSetting(
+            "MAILER_REDIS_URL: is malformed; it looks like redis://user:password@host:6379/0, "
+            "with special characters of the password percent-encoded (@ as %40, / as %2F, # as %23)"
+        ) from None
+    return pool
 
 
 @contextmanager

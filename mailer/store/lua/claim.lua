@@ -9,6 +9,7 @@
 -- High goes first, then normal, then low; a tenth of the room is kept for each lower lane, so that
 -- none starves. Where due jobs remain, the wake-up is left for a dispatcher that has room.
 
+local MOST_AT_ONCE = 1000  -- Lua's stack takes no more than 8,000 results of unpack
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local until_then = now + tonumber(ARGV[3])
@@ -17,18 +18,21 @@ local function take(lane, count, into)
   if count <= 0 then return end
   local ids = redis.call('ZRANGE', lane, '-inf', now, 'BYSCORE', 'LIMIT', 0, count)
   if #ids == 0 then return end
-  local scores = {}
-  for i, id in ipairs(ids) do
-    scores[2 * i - 1], scores[2 * i] = until_then, id
-    into[#into + 1] = id
+  for first = 1, #ids, MOST_AT_ONCE do
+    local scores = {}
+    for i = first, math.min(first + MOST_AT_ONCE - 1, #ids) do
+      scores[#scores + 1], scores[#scores + 2] = until_then, ids[i]
+      into[#into + 1] = ids[i]
+    end
+    redis.call('ZADD', lane, unpack(scores))
   end
-  redis.call('ZADD', lane, unpack(scores))
 end
 
 local room, high, normal, low = tonumber(ARGV[1]), {}, {}, {}
 take(KEYS[3], tonumber(ARGV[2]), high)
 local rest = math.max(room - #high, math.ceil(room / 10))
-take(KEYS[5], math.floor(rest / 10), low)
+-- a share below one is taken that often; the clock's last digits are chance enough
+take(KEYS[5], math.floor(rest / 10 + (time[2] % 100) / 100), low)
 take(KEYS[4], rest - #low, normal)
 take(KEYS[5], rest - #normal - #low, low)
 
