@@ -107,11 +107,11 @@ def forbidden_in_headers(text: str) -> str | None:
 
 def _decoded(charset: str, encoding: str, content: str) -> str:
     """Decode an encoded word as generously as some reader might."""
-    raw = content.encode(errors="replace")
     if encoding in "bB":
-        data = binascii.a2b_base64(raw[: len(raw) // 4 * 4])
+        digits = re.sub(r"[^A-Za-z0-9+/]", "", content)
+        data = binascii.a2b_base64(f"{digits}A=="[: len(digits) // 4 * 4 + 4])
     else:
-        data = binascii.a2b_qp(raw, header=True)
+        data = binascii.a2b_qp(content.encode(errors="replace"), header=True)
     try:
         return data.decode("latin-1") + data.decode(charset.partition("*")[0], "ignore")
     except (LookupError, ValueError):

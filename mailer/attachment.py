@@ -34,6 +34,9 @@ class Attachment:
 
     def __attrs_post_init__(self) -> None:
         header_value(self.filename, "filename")
+        header_value(self.content_type, "content_type")
+        header_value(self.content_id or "", "content_id")
+        header_value(str(self.path), "path")  # it is stored as JSON, and shown in errors
         if not self.filename or self.filename in {".", ".."} or re.search(r"[/\\]", self.filename):
             raise InvalidEmail("filename", f"{self.filename!a} is not a plain file name")
         if not _CONTENT_TYPE.fullmatch(self.content_type):
@@ -56,6 +59,8 @@ class Attachment:
 
         ``enqueue`` pins its size and SHA-256, so that what is sent is what was there then.
         """
+        if not isinstance(path, str | PurePath):
+            raise InvalidEmail("path", f"is a path, not {type(path).__name__}")
         where = Path(path)
         name = filename or where.name
         return cls(
@@ -77,6 +82,7 @@ class Attachment:
         """Attach content that is at hand; it is kept in Redis until the email was sent."""
         if not isinstance(content, bytes | bytearray | memoryview):
             raise InvalidEmail("content", f"is bytes, not {type(content).__name__}")
+        header_value(filename, "filename")
         return cls(
             filename=filename,
             content_type=content_type or _guessed(filename),

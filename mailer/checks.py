@@ -15,7 +15,6 @@ import msgspec
 from mailer.address import Address, forbidden_in_headers
 from mailer.errors import InvalidEmail
 from mailer.job import Priority
-from mailer.mime import CannotBuild, check_header
 from mailer.mime.errors import CannotBuild
 from mailer.mime.headers import check_header
 from mailer.retry import RetryPolicy
@@ -118,10 +117,6 @@ def headers(value: Mapping[str, str]) -> Mapping[str, str]:
         if instead := _OWN_HEADERS.get(name.lower()):
             raise InvalidEmail(f"[{name!r}]", f"is not set here; use {instead}")
         header_value(text, f"[{name!r}]")
-        try:
-            check_header(name, text)
-        except CannotBuild as error:
-            raise InvalidEmail(f"[{name!r}]", str(error)) from None
         try:
             check_header(name, text)
         except CannotBuild as error:

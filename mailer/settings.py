@@ -162,7 +162,7 @@ def load_settings(**overrides: Any) -> Settings:
         settings.retry_policy  # noqa: B018 - the policy checks what the fields can't
     except ValidationError as error:
         raise InvalidSetting("; ".join(_sentence(e) for e in error.errors())) from None
-    except (tomllib.TOMLDecodeError, OSError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InvalidSetting(f"MAILER_CONFIG: mailer.toml can't be read: {error}") from None
     except InvalidEmail as error:
         variable = error.field.upper().replace(".", "_")

@@ -54,12 +54,12 @@ class Store:
         return await self.runner.run(operation)
 
     async def run_all(self, operations: Sequence[Operation[Any]]) -> list[Any]:
-        """Run all of them at the same time, as far as the runner can; errors are results."""
+        """Run all of them at the same time, as far as the runner can."""
         if isinstance(self.runner, SyncRunner):
             calls = [asyncio.to_thread(self.runner.run, operation) for operation in operations]
         else:
             calls = [self.runner.run(operation) for operation in operations]
-        return await asyncio.gather(*calls, return_exceptions=True)
+        return await asyncio.gather(*calls)
 
     @staticmethod
     def new_job(**fields: Any) -> NewJob:
@@ -138,16 +138,22 @@ class Store:
 
     def everything(self) -> dict[bytes, Any]:
         """Dump all that is stored."""
-        read = {
-            b"hash": self.raw.hgetall,
-            b"zset": lambda key: self.raw.zrange(key, 0, -1, withscores=True),
-            b"list": lambda key: self.raw.lrange(key, 0, -1),
-            b"string": self.raw.get,
-        }
-        return {
-            key: read[self.raw.type(key)](key)
-            for key in self.raw.scan_iter(match=self.keys.job("").replace("job:", "*"), count=10000)
-        }
+        keys = sorted(self.raw.scan_iter(match=f"{self.keys.job('*')[:-5]}*", count=10_000))
+        types = self.raw.pipeline(transaction=False)
+        for key in keys:
+            types.type(key)
+        values = self.raw.pipeline(transaction=False)
+        for key, kind in zip(keys, types.execute(), strict=True):
+            match kind:
+                case b"hash":
+                    values.hgetall(key)
+                case b"zset":
+                    values.zrange(key, 0, -1, withscores=True)
+                case b"list":
+                    values.lrange(key, 0, -1)
+                case _:
+                    values.get(key)
+        return dict(zip(keys, values.execute(), strict=True))
 
     def wakes(self) -> tuple[int, int]:
         """Count the elements of ``wake`` and of ``wake:urgent``."""
@@ -227,7 +233,7 @@ async def store(
         runner = (
             SyncRunner(fakeredis.FakeRedis(server=server), 5)
             if runner_kind == "sync"
-            else AsyncRunner(fakeredis.FakeAsyncRedis(server=server), 5)
+            else AsyncRunner(fakeredis.FakeAsyncRedis(server=server, max_connections=500), 5)
         )
     else:
         url = request.getfixturevalue("redis_server").url
@@ -235,7 +241,11 @@ async def store(
         runner = (SyncRunner if runner_kind == "sync" else AsyncRunner).connect(url, 5)
     store = store_on(raw, runner, key_prefix)
     yield store
-    store.assert_consistent()
+    try:
+        store.assert_consistent()
+    finally:
+        if stored := store.everything():
+            raw.delete(*stored)
     if isinstance(runner, SyncRunner):
         runner.close()
     else:

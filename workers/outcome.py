@@ -67,7 +67,7 @@ def classify(transcript: Transcript, recipients: int) -> Outcome:
     if fault or (transcript.failure and transcript.phase is not Phase.DOT):
         return _broken_off(transcript, recipients, fault, reason or "")
     common = _common_verdict(transcript)
-    judgements = [_judge(reply, common) for reply in transcript.recipients]
+    judgements = [_judge(reply, common) for reply in _about_recipients(transcript)]
     judgements += [common] * (recipients - len(judgements))
     decisive = _decisive(transcript, judgements)
     return Outcome(transcript.phase, judgements, decisive, _reason(judgements))
@@ -90,10 +90,16 @@ def _broken_off(
     """Keep what was said for good about single recipients; the others were not tried."""
     judgements = [
         Judgement(Verdict.REFUSED, str(reply)) if _is_refusal(reply) else _untried(reason)
-        for reply in transcript.recipients
+        for reply in _about_recipients(transcript)
     ]
     judgements += [_untried(reason)] * (recipients - len(judgements))
     return Outcome(transcript.phase, judgements, fault, reason, relay_fault=reason)
+
+
+def _about_recipients(transcript: Transcript) -> Sequence[Reply]:
+    """Leave out what says nothing of them: the 503s to RCPTs pipelined behind a refused MAIL."""
+    mail_taken = transcript.mail is not None and transcript.mail.positive
+    return transcript.recipients if mail_taken else ()
 
 
 def _untried(reason: str) -> Judgement:

@@ -96,7 +96,7 @@ class Agenda:
         return run_script("claim", keys, [room, urgent_room, round(timeout * 1000)], parse)
 
     def begin(self, ids: Sequence[str], worker: str, lease: float) -> Operation[list[Assignment]]:
-        """Lease those of ``ids`` which may be delivered now to ``worker``, for ``lease`` seconds."""
+        """Lease those of ``ids`` that may be delivered now to ``worker``, for ``lease`` seconds."""
 
         def parse(reply: list[Any]) -> list[Assignment]:
             return [_assignment(fields, reply[0]) for fields in reply[1:]]

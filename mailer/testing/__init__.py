@@ -14,6 +14,7 @@ from mailer.testing.faults import (
 )
 from mailer.testing.redis import EmbeddedRedis
 from mailer.testing.smtp import Options, Received, SmtpServer, SmtpServerThread
+from mailer.testing.waiting import eventually
 
 __all__ = [
     "Action",
@@ -23,6 +24,7 @@ __all__ = [
     "Received",
     "SmtpServer",
     "SmtpServerThread",
+    "eventually",
     "go_away",
     "greylist",
     "hang",

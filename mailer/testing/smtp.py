@@ -86,7 +86,7 @@ class State:
         self.received: list[Received] = []
         self.count = 0
         self.connections = 0
-        self.open_now = 0
+        self.clients: set[asyncio.Transport] = set()
         self.open_at_most = 0
         self.commands: list[str] | None = None  # verbs, where a test wants to see them
         self._journal: IO[str] | None = options.journal.open("a") if options.journal else None
@@ -141,15 +141,15 @@ class Connection(asyncio.Protocol):
             return
         state = self._state
         state.connections += 1
-        state.open_now += 1
-        state.open_at_most = max(state.open_at_most, state.open_now)
+        state.clients.add(self._transport)
+        state.open_at_most = max(state.open_at_most, len(state.clients))
         self._number = state.connections
         self._answer("connect", "220 mailer.testing ESMTP")
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
-        self._state.open_now -= 1
+        self._state.clients.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         """Take what the client says."""
@@ -267,7 +267,7 @@ class Connection(asyncio.Protocol):
         if options.starttls and not self._secure:
             lines.append("STARTTLS")
         if options.users:
-            lines.append("AUTH PLAIN LOGIN")
+            lines.append("AUTH PLAIN")
         replies = [f"250-{line}" for line in lines[:-1]] + [f"250 {lines[-1]}"]
         self._forget()
         self._greeted = True
@@ -408,6 +408,10 @@ class SmtpServer:
     ) -> None:
         if self._server:
             self._server.close()
+        for client in self.state.clients:
+            client.abort()
+        while self.state.clients:  # until the loop has told each connection of its end
+            await asyncio.sleep(0)
         self.state.close()
 
 
@@ -460,6 +464,11 @@ class SmtpServerThread:
                 raise TimeoutError(f"{self.state.count} of {count} messages in {timeout:g} s")
             time.sleep(0.005)
         return self.received
+
+    def close_connections(self) -> None:
+        """Close every connection, as a server does with idle clients."""
+        for client in list(self.state.clients):
+            self._loop.call_soon_threadsafe(client.close)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -251,9 +251,7 @@ class TestCancel:
             pair = answers[2 * i : 2 * i + 2]
             begun, state = pair if i % 2 else pair[::-1]
             assert (state is JobState.CANCELED) is (begun == []), job_id
-            assert await store.state(job_id) is (
-                JobState.SENDING if begun else JobState.CANCELED
-            )
+            assert await store.state(job_id) is (JobState.SENDING if begun else JobState.CANCELED)
 
 
 class TestReschedule:

@@ -1,0 +1,261 @@
+"""What becomes of emails, through a real worker and a real SMTP server."""
+
+import email.policy
+from datetime import UTC, datetime, timedelta
+from email.parser import BytesParser
+
+
+from mailer import Attachment, Decision, JobState, RecipientState, RetryPolicy
+from mailer.testing import (
+    SmtpServerThread,
+    eventually,
+    go_away,
+    greylist,
+    hang_up_once,
+    lose_reply,
+    refuse,
+    say,
+)
+
+
+def parsed(data: bytes):
+    return BytesParser(policy=email.policy.default).parsebytes(data)
+
+
+def test_each_recipient_has_an_outcome_of_its_own(system, smtp):
+    """250, 450 and 550 in one message: one accepted, one retried alone, one refused."""
+    smtp.faults += [greylist("grey@"), refuse("nobody@")]
+    with system.worker():
+        job_id = system.enqueue(["ann@example.org", "grey@example.org", "nobody@example.org"])
+        job = system.ended(job_id)
+    assert job.state is JobState.PARTIALLY_SENT
+    assert [(r.state, r.reply.split()[0]) for r in job.recipients] == [
+        (RecipientState.ACCEPTED, "250"),
+        (RecipientState.ACCEPTED, "250"),
+        (RecipientState.REFUSED, "550"),
+    ]
+    assert [m.recipients for m in smtp.received] == [("ann@example.org",), ("grey@example.org",)]
+    assert len({m.message_id for m in smtp.received}) == 1
+    assert smtp.received[0].data == smtp.received[1].data, "a retry is the same, byte for byte"
+    first, second = job.attempts
+    assert (first.n, first.decision, first.code, first.enhanced_code) == (
+        1,
+        Decision.RETRY,
+        450,
+        "4.7.1",
+    )
+    assert first.next_attempt_at > first.started_at
+    assert (second.n, second.decision) == (2, Decision.FAIL)
+
+
+def test_a_retry_waits_on_the_agenda_and_not_in_celery(system, smtp):
+    smtp.faults += [greylist("ann@")]
+    with system.worker(MAILER_RETRY_DELAYS="600"):
+        job_id = system.enqueue()
+        eventually(lambda: system.mailer.get(job_id).state is JobState.DEFERRED)
+        job = system.mailer.get(job_id)
+        wait = job.next_attempt_at - job.attempts[0].ended_at
+        assert timedelta(seconds=600) <= wait <= timedelta(seconds=720)
+        eventually(system.broker_is_empty)
+        system.mailer.retry(job_id)
+        assert system.ended(job_id).state is JobState.SENT
+
+
+def test_an_email_may_bring_its_own_retry_policy(system, smtp):
+    smtp.faults += [greylist("ann@", times=None)]
+    with system.worker(MAILER_RETRY_DELAYS="600"):
+        job_id = system.enqueue(retry=RetryPolicy(delays=(0.1,), max_attempts=3))
+        job = system.ended(job_id)
+    assert job.state is JobState.FAILED
+    assert [a.n for a in job.attempts] == [1, 2, 3]
+    assert "given up after 3 attempts" in job.attempts[-1].reply
+
+
+PHASES = ["mail", "rcpt", "data", "dot"]
+
+
+def at_each_phase(system, smtp, reply, times=None):
+    """Send an email for each phase, to which the server gives ``reply`` there; return their jobs."""
+    smtp.faults += [say(reply, phase, match=f"{phase}@", times=times) for phase in PHASES]
+    with system.worker():
+        ids = [
+            system.enqueue(f"{phase}@example.org", from_email=f"{phase}@example.com")
+            for phase in PHASES
+        ]
+        return [system.ended(job_id) for job_id in ids]
+
+
+def test_a_5yz_reply_refuses_wherever_it_comes(system, smtp):
+    for job in at_each_phase(system, smtp, "554 5.7.1 Not from you"):
+        assert job.state is JobState.FAILED
+        assert len(job.attempts) == 1
+        assert job.recipients[0].reply == "554 5.7.1 Not from you"
+    assert smtp.received == []
+
+
+def test_a_4yz_reply_defers_wherever_it_comes(system, smtp):
+    for job in at_each_phase(system, smtp, "451 4.3.0 Later", times=1):
+        assert job.state is JobState.SENT
+        assert [a.decision for a in job.attempts] == [Decision.RETRY, Decision.SENT]
+        assert job.retries == 2
+    assert len(smtp.received) == len(PHASES)
+
+
+RELAY_FAULTS = [
+    *(go_away(at, times=1) for at in ["connect", "ehlo", *PHASES]),
+    *(hang_up_once(at=at) for at in ["connect", "mail", "data"]),
+    say("530 5.7.0 Authentication required", "mail", times=1),
+]
+
+
+def test_a_fault_of_the_relay_uses_no_attempt_up(system, smtp):
+    with system.worker():
+        for fault in RELAY_FAULTS:
+            smtp.close_connections()
+            smtp.faults[:] = [fault]
+            job = system.ended(system.enqueue())
+            assert job.state is JobState.SENT, fault
+            assert [a.decision for a in job.attempts] == [Decision.PAUSE, Decision.SENT], fault
+            assert job.retries == 1
+    assert len(smtp.received) == len(RELAY_FAULTS)
+
+
+def test_a_relay_that_is_down_is_paused_and_says_so_once(system, smtp):
+    """Jobs wait, unharmed; the log has one line about it, and `paused_relays` the reason."""
+    with SmtpServerThread() as other:
+        port = other.port
+    with system.worker(MAILER_RELAY_URL=f"smtp://127.0.0.1:{port}") as worker:
+        jobs = [system.enqueue() for _ in range(20)]
+        relay, note = eventually(lambda: next(iter(system.mailer.paused_relays().items()), None))
+        assert relay == f"127.0.0.1:{port}"
+        assert "refused" in note.lower() or "connect" in note.lower()
+        with SmtpServerThread(port=port) as revived:
+            assert all(system.ended(job).state is JobState.SENT for job in jobs)
+            assert len(revived.received) == 20
+        assert eventually(lambda: not system.mailer.paused_relays())
+    assert all(system.mailer.get(job).retries == 1 for job in jobs)
+    pauses = worker.log.read_text().count("relay paused")
+    assert 1 <= pauses <= 6, "one line for each pause, not one for each job"
+
+
+def test_wrong_credentials_pause_the_relay_and_stay_secret(system):
+    with SmtpServerThread(users={"shop": "right"}) as smtp:
+        url = smtp.url.replace("smtp://", "smtp://shop:wr0ng-secret@")
+        with system.worker(MAILER_RELAY_URL=url) as worker:
+            job_id = system.enqueue()
+            eventually(lambda: system.mailer.get(job_id).state is JobState.DEFERRED)
+            job = system.mailer.get(job_id)
+            note = next(iter(system.mailer.paused_relays().values()))
+        assert job.retries == 0
+        assert (job.attempts[0].phase, job.attempts[0].code) == ("auth", 535)
+        for text in (worker.log.read_text(), note, repr(job)):
+            assert "wr0ng-secret" not in text
+        with system.worker("w2", MAILER_RELAY_URL=url.replace("wr0ng-secret", "right")):
+            assert system.ended(job_id).state is JobState.SENT
+
+
+def test_a_lost_reply_after_the_final_dot_is_retried_and_marked(system, smtp):
+    """Nobody knows whether the server has it: sent again with the same Message-ID."""
+    smtp.faults += [lose_reply()]
+    with system.worker():
+        job = system.ended(system.enqueue())
+    assert job.state is JobState.SENT
+    assert "perhaps it was delivered" in job.attempts[0].reply
+    assert job.attempts[0].phase == "dot"
+    assert len(smtp.received) == 2
+    assert {m.message_id for m in smtp.received} == {job.message_id}
+    assert smtp.received[0].data == smtp.received[1].data
+
+
+def test_attachments_arrive_whole_from_bytes_and_from_files(system, smtp, tmp_path):
+    (tmp_path / "terms.pdf").write_bytes(b"%PDF" + bytes(range(256)) * 400)
+    with (
+        system.worker(MAILER_ATTACHMENT_ROOTS=str(tmp_path)),
+        system.producer(attachment_roots=(tmp_path,)) as mailer,
+    ):
+        receipt = mailer.enqueue(
+            system.email(
+                text="Grüße\n",
+                html="<p>Grüße <img src=cid:logo></p>",
+                attachments=[
+                    Attachment.from_path(tmp_path / "terms.pdf"),
+                    Attachment.from_bytes(b"a,b\n", filename="Übersicht.csv"),
+                    Attachment.from_bytes(b"\x89PNG", filename="l.png", content_id="logo"),
+                ],
+            )
+        )
+        assert system.ended(receipt.id).state is JobState.SENT
+    message = parsed(smtp.received[0].data)
+    files = {p.get_filename(): p.get_content() for p in message.walk() if p.get_filename()}
+    assert files["terms.pdf"] == (tmp_path / "terms.pdf").read_bytes()
+    assert files["Übersicht.csv"] in ("a,b\n", "a,b\r\n", b"a,b\n")
+    assert message.get_body(("plain",)).get_content().splitlines() == ["Grüße"]
+
+
+def test_a_file_that_changed_after_enqueue_is_never_sent(system, smtp, tmp_path):
+    (tmp_path / "terms.pdf").write_bytes(b"first")
+    with system.producer(attachment_roots=(tmp_path,)) as mailer:
+        receipt = mailer.enqueue(
+            system.email(attachments=[Attachment.from_path(tmp_path / "terms.pdf")])
+        )
+    (tmp_path / "terms.pdf").write_bytes(b"other")
+    with system.worker(MAILER_ATTACHMENT_ROOTS=str(tmp_path)):
+        job = system.ended(receipt.id)
+    assert job.state is JobState.FAILED
+    assert "has changed since it was enqueued" in job.attempts[0].reply
+    assert smtp.received == []
+
+
+def test_a_scheduled_email_leaves_at_its_time(system, smtp):
+    with system.worker():
+        at = datetime.now(UTC) + timedelta(seconds=1.5)
+        job_id = system.enqueue(scheduled_at=at)
+        assert system.mailer.get(job_id).state is JobState.SCHEDULED
+        job = system.ended(job_id)
+    lateness = job.attempts[0].started_at - at
+    assert timedelta(0) <= lateness < timedelta(seconds=0.5)
+
+
+def test_a_canceled_email_never_leaves(system, smtp):
+    job_id = system.enqueue()
+    assert system.mailer.cancel(job_id)
+    with system.worker():
+        system.ended(system.enqueue())
+    assert len(smtp.received) == 1
+    assert system.mailer.get(job_id).state is JobState.CANCELED
+
+
+def test_an_email_that_expires_before_its_turn_is_not_sent(system, smtp):
+    job_id = system.enqueue(expires_at=datetime.now(UTC) + timedelta(seconds=0.2))
+    eventually(lambda: datetime.now(UTC) > system.mailer.get(job_id).expires_at)
+    with system.worker():
+        assert system.ended(job_id).state is JobState.EXPIRED
+    assert smtp.received == []
+
+
+def test_a_utf8_local_part_is_sent_only_where_the_relay_takes_it(system, smtp):
+    with system.worker():
+        assert system.ended(system.enqueue("jörg@bücher.example")).state is JobState.SENT
+    assert smtp.received[0].recipients == ("jörg@xn--bcher-kva.example",)
+    with SmtpServerThread(extensions=("PIPELINING", "8BITMIME")) as plain:
+        with system.worker("w2", MAILER_RELAY_URL=plain.url):
+            job = system.ended(system.enqueue("jörg@example.org"))
+    assert job.state is JobState.FAILED
+    assert "SMTPUTF8" in job.attempts[0].reply
+
+
+def test_a_connection_that_the_server_closed_while_idle_costs_nothing(system, smtp):
+    with system.worker():
+        assert system.ended(system.enqueue()).state is JobState.SENT
+        smtp.close_connections()
+        job = system.ended(system.enqueue())
+    assert job.state is JobState.SENT
+    assert len(job.attempts) == 1
+
+
+def test_many_emails_share_few_connections(system, smtp):
+    system.mailer.enqueue_many(system.email() for _ in range(500))
+    with system.worker(MAILER_CONNECTIONS="5"):
+        smtp.wait_for(500)
+        eventually(lambda: system.mailer.counts()[JobState.SENT] == 500)
+    assert smtp.state.connections <= 5

@@ -1,0 +1,354 @@
+"""The store against a small model of it, over whatever order of steps Hypothesis thinks of.
+
+The model says for each job exactly: its state, its place on the agenda, its token. The clock is the
+model's too, so that leases run out and times come at will.
+"""
+
+import time as real_time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import attrs
+import fakeredis
+import hypothesis.strategies as st
+from fakeredis.commands_mixins import server_mixin
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from mailer.email import Email
+from mailer.enqueueing import new_job
+from mailer.errors import InvalidEmail
+from mailer.job import TRANSITIONS, Decision, JobState, Priority, Recipient, RecipientState
+from mailer.settings import load_settings
+from mailer.store.agenda import ENDED, NOW, Agenda, Assignment, Result
+from mailer.store.jobs import Jobs
+from mailer.store.keys import LANES, Keys
+from mailer.store.runners import SyncRunner
+
+SETTINGS = load_settings(redis_url="redis://nowhere.invalid")
+WAITING = {JobState.SCHEDULED, JobState.QUEUED, JobState.DEFERRED}
+START_MS = 1_800_000_000_000
+LEASE, DISPATCH = 60_000, 30_000  # ms
+PENDING, ACCEPTED = RecipientState.PENDING, RecipientState.ACCEPTED
+
+
+@attrs.define
+class Model:
+    """What the store should know of one job."""
+
+    state: JobState
+    lane: Priority
+    due: int
+    expires: int
+    on_agenda: int | None
+    token: int = 0
+    lease: int = 0
+    tries: int = 0
+    interruptions: int = 0
+    accepted: bool = False
+
+
+class Protocol(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.now = START_MS
+        server_mixin.time = SimpleNamespace(time=lambda: self.now / 1000)
+        self.raw = fakeredis.FakeRedis()
+        self.runner = SyncRunner(self.raw, 5)
+        keys = Keys("p")
+        self.keys, self.jobs, self.agenda = keys, Jobs(keys, idempotency_seconds=9), Agenda(keys)
+        self.model: dict[str, Model] = {}
+        self.once: dict[str, str] = {}
+        self.held: list[Assignment] = []  # every assignment ever given, stale ones included
+        self.seen: dict[str, JobState] = {}
+
+    def teardown(self):
+        server_mixin.time = real_time
+
+    def run(self, operation):
+        return self.runner.run(operation)
+
+    def pick(self, data, ids=None):
+        return data.draw(st.sampled_from(sorted(ids or self.model)))
+
+    # producers
+
+    @initialize()
+    def start_with_one(self):
+        self.enqueue([(0, 0, Priority.NORMAL, None)], again=False)
+
+    @rule(
+        emails=st.lists(
+            st.tuples(
+                st.sampled_from([0, 0, -1, 5_000, 100_000]),
+                st.sampled_from([0, 0, 6_000, 200_000]),
+                st.sampled_from(Priority),
+                st.sampled_from([None, None, "k1", "k2"]),
+            ),
+            min_size=1,
+            max_size=4,
+        ),
+        again=st.booleans(),
+    )
+    def enqueue(self, emails, again):
+        jobs = []
+        for ahead, lifetime, priority, key in emails:
+            when = datetime.fromtimestamp((self.now + ahead) / 1000, UTC) if ahead else None
+            expires = max(ahead, 0) + lifetime
+            until = datetime.fromtimestamp((self.now + expires) / 1000, UTC) if lifetime else None
+            jobs.append(
+                new_job(
+                    Email(
+                        from_email="a@example.com",
+                        to="b@example.org",
+                        scheduled_at=when,
+                        expires_at=until,
+                        priority=priority,
+                        idempotency_key=key,
+                    ),
+                    SETTINGS,
+                )
+            )
+        receipts = self.run(self.jobs.enqueue(jobs))
+        if again:  # the reply was lost, and the call repeated
+            assert self.run(self.jobs.enqueue(jobs)) == receipts
+        for job, receipt in zip(jobs, receipts, strict=True):
+            key = job.idempotency_key
+            if key in self.once:
+                assert (receipt.id, receipt.created) == (self.once[key], False)
+                continue
+            assert (receipt.id, receipt.created) == (job.id, True)
+            if key:
+                self.once[key] = job.id
+            due = max(job.scheduled_ms, self.now)
+            state = JobState.SCHEDULED if due > self.now else JobState.QUEUED
+            self.model[job.id] = Model(state, job.priority, due, job.expires_ms, due)
+
+    @rule()
+    def enqueue_what_is_expired(self):
+        before = self.raw.keys()
+        past = datetime.fromtimestamp((self.now - 1) / 1000, UTC)
+        good = new_job(Email(from_email="a@b.example", to="c@d.example"), SETTINGS)
+        late = Email(from_email="a@b.example", to="c@d.example", expires_at=past)
+        try:
+            self.run(self.jobs.enqueue([good, new_job(late, SETTINGS)]))
+        except InvalidEmail:
+            assert sorted(self.raw.keys()) == sorted(before)
+        else:
+            raise AssertionError("it is expired")
+
+    @rule(data=st.data())
+    def cancel(self, data):
+        job_id = self.pick(data)
+        job = self.model[job_id]
+        if job.state in WAITING:
+            job.state, job.on_agenda = JobState.CANCELED, None
+        assert self.run(self.jobs.cancel(job_id)) is job.state
+
+    @rule(data=st.data(), ahead=st.sampled_from([None, 1, 5_000, 100_000]))
+    def reschedule(self, data, ahead):
+        job_id = self.pick(data)
+        job = self.model[job_id]
+        waits = job.state in WAITING
+        if waits:
+            job.due = job.on_agenda = self.now + (ahead or 0)
+            if job.state is not JobState.DEFERRED:
+                job.state = JobState.SCHEDULED if ahead else JobState.QUEUED
+        answer = self.run(self.jobs.reschedule(job_id, self.now + ahead if ahead else 0))
+        assert answer == (job.state, waits)
+
+    @precondition(lambda self: any(job.state.ended for job in self.model.values()))
+    @rule(data=st.data(), twice=st.booleans())
+    def revive(self, data, twice):
+        job_id = self.pick(data, [i for i, job in self.model.items() if job.state.ended])
+        job = self.model[job_id]
+        stored = self.run(self.jobs.get(job_id))
+        if job.state is JobState.SENT:
+            assert not stored.has_message
+            return
+        people = tuple(Recipient(r.address) for r in stored.job.recipients)
+        assert self.run(self.jobs.revive(stored, people))
+        job.state, job.due, job.on_agenda = JobState.QUEUED, self.now, self.now
+        job.tries, job.expires = 0, 0
+        if twice:
+            assert not self.run(self.jobs.revive(stored, people))
+
+    # workers
+
+    @rule(room=st.integers(0, 5), urgent_room=st.integers(0, 3))
+    def claim(self, room, urgent_room):
+        claim = self.run(self.agenda.claim(room, max(room, urgent_room), DISPATCH / 1000))
+        assert claim.now == self.now
+        for lane, ids in claim.ids.items():
+            due = {
+                job_id: job.on_agenda
+                for job_id, job in self.model.items()
+                if job.lane is lane and job.on_agenda is not None and job.on_agenda <= self.now
+            }
+            assert [due[job_id] for job_id in ids] == sorted(due.values())[: len(ids)]
+            for job_id in ids:
+                self.model[job_id].on_agenda = self.now + DISPATCH
+        assert len(claim.ids[Priority.HIGH]) <= max(room, urgent_room)
+        if room:
+            left = [j for j in self.model.values() if j.on_agenda is not None]
+            claimed = sum(map(len, claim.ids.values()))
+            assert claimed >= room or not any(j.on_agenda <= self.now for j in left)
+
+    @rule(data=st.data(), more=st.lists(st.just("nosuch"), max_size=1))
+    def begin(self, data, more):
+        ids = data.draw(st.lists(st.sampled_from(sorted(self.model)), max_size=5)) + more
+        expected = []
+        for job_id in ids:
+            job = self.model.get(job_id)
+            if job is None:
+                continue
+            lost = job.state is JobState.SENDING and job.lease <= self.now
+            waiting = job.state in WAITING and job.due <= self.now
+            if waiting and 0 < job.expires <= self.now:
+                job.state, job.on_agenda = JobState.EXPIRED, None
+            elif waiting or lost:
+                assert not job.accepted, "sent again"
+                job.interruptions += lost
+                job.state = JobState.SENDING
+                job.token += 1
+                job.lease = job.on_agenda = self.now + LEASE
+                expected.append((job_id, job.token, job.tries, job.lane))
+        begun = self.run(self.agenda.begin(ids, "w", LEASE / 1000))
+        assert [(b.lease.job_id, b.lease.token, b.tries, b.priority) for b in begun] == expected
+        self.held += begun
+
+    @precondition(lambda self: self.held)
+    @rule(
+        data=st.data(),
+        outcome=st.sampled_from(
+            [
+                *(JobState.SENT, JobState.FAILED, JobState.PARTIALLY_SENT, JobState.UNCONFIRMED),
+                *(JobState.DEFERRED, JobState.QUEUED),
+            ]
+        ),
+        ahead=st.sampled_from([None, 1_000, 50_000]),
+    )
+    def finish(self, data, outcome, ahead):
+        """Report on some attempt, perhaps on one that was lost long ago."""
+        ours = [b for b in self.held if self._is_current(b)]
+        begun = data.draw(st.sampled_from(ours if ours and data.draw(st.booleans()) else self.held))
+        job = self.model[begun.lease.job_id]
+        current = self._is_current(begun)
+        due = ENDED if outcome.ended else NOW if ahead is None else self.now + ahead
+        state = ACCEPTED if outcome is JobState.SENT else PENDING
+        people = tuple(Recipient(r.address, state) for r in begun.recipients)
+        result = Result(begun.lease, outcome, due, begun.tries + 1, people, None)
+        assert self.run(self.agenda.finish([result])) == [current]
+        if current:
+            job.state, job.tries = outcome, begun.tries + 1
+            job.accepted = outcome is JobState.SENT
+            job.on_agenda = None
+            if not outcome.ended:
+                job.due = job.on_agenda = self.now if due == NOW else due
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def renew(self, data):
+        leases = data.draw(st.lists(st.sampled_from(self.held), min_size=1, max_size=4))
+        gone = set()
+        for begun in leases:
+            job = self.model[begun.lease.job_id]
+            if self._is_current(begun):
+                job.lease = job.on_agenda = self.now + LEASE
+            else:
+                gone.add(begun.lease.job_id)
+        assert self.run(self.agenda.renew([b.lease for b in leases], LEASE / 1000)) == gone
+
+    @rule(data=st.data())
+    def undispatch(self, data):
+        job_id = self.pick(data)
+        job = self.model[job_id]
+        expected = job.state in WAITING and job.due <= self.now
+        if expected:
+            job.on_agenda = job.due
+        assert self.run(self.agenda.undispatch([job_id])) == expected
+
+    @precondition(lambda self: any(job.state.ended for job in self.model.values()))
+    @rule(data=st.data(), state=st.sampled_from([s for s in JobState if s.ended]))
+    def retire(self, data, state):
+        if len(self.model) < 4:  # leave something to play with
+            return
+        moment = self.now - 50_000
+        ids = self.run(self.agenda.ended_before(state, moment, 3))
+        assert all(self.model[job_id].state is state for job_id in ids)
+        assert self.run(self.agenda.retire(state, moment, ids)) == len(ids)
+        for job_id in ids:
+            del self.model[job_id], self.seen[job_id]
+        self.held = [b for b in self.held if b.lease.job_id in self.model]
+        if not self.model:
+            self.start_with_one()
+
+    @rule(ms=st.sampled_from([1, 999, 5_000, 29_999, 60_000, 100_000]))
+    def time_passes(self, ms):
+        """Long enough, and what is held is lost: so much for a crash."""
+        self.now += ms
+
+    def _is_current(self, begun):
+        job = self.model[begun.lease.job_id]
+        return job.state is JobState.SENDING and job.token == begun.lease.token
+
+    # what holds at any time
+
+    @invariant()
+    def every_job_that_has_not_ended_is_on_the_agenda_exactly_once(self):
+        for lane, key in zip(LANES, self.keys.lanes, strict=True):
+            found = {job_id.decode(): round(due) for job_id, due in self._sorted_set(key)}
+            assert found == {
+                job_id: job.on_agenda
+                for job_id, job in self.model.items()
+                if job.lane is lane and job.on_agenda is not None
+            }
+        assert all((j.on_agenda is None) is j.state.ended for j in self.model.values())
+
+    @invariant()
+    def the_state_indexes_agree_with_the_records(self):
+        for state in JobState:
+            found = {job_id.decode() for job_id, _ in self._sorted_set(self.keys.state(state))}
+            assert found == {i for i, job in self.model.items() if job.state is state}
+
+    @invariant()
+    def every_change_of_state_is_in_the_table(self):
+        for job_id, job in self.model.items():
+            recorded = self.run(self.jobs.get(job_id)).job
+            assert recorded.state is job.state
+            lost = [a for a in recorded.attempts if a.decision is Decision.INTERRUPTED]
+            assert len(lost) == job.interruptions
+            before = self.seen.get(job_id)
+            if before is not job.state and not (before is None and job.state in {JobState.QUEUED}):
+                assert (before, job.state) in TRANSITIONS, f"{before} → {job.state}"
+            self.seen[job_id] = job.state
+
+    @invariant()
+    def no_wake_up_piles_up(self):
+        assert self.raw.llen(self.keys.wake) <= 1
+        assert self.raw.llen(self.keys.urgent_wake) <= 1
+
+    def _sorted_set(self, key):
+        return self.raw.zrange(key, 0, -1, withscores=True)
+
+
+def test_the_store_does_what_its_model_says_in_any_order_of_steps():
+    try:
+        run_state_machine_as_test(
+            Protocol,
+            settings=settings(
+                max_examples=80,
+                stateful_step_count=40,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    finally:
+        server_mixin.time = real_time

@@ -1,0 +1,161 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from mailer.errors import AttachmentUnavailable
+from mailer.files import read_allowed
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "allowed"
+    root.mkdir()
+    (root / "a.txt").write_bytes(b"content")
+    (tmp_path / "secret.txt").write_bytes(b"secret")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_leaks():
+    before = sorted(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else []
+    yield
+    if before:
+        assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def refused(path, root, limit=100):
+    with pytest.raises(AttachmentUnavailable) as caught:
+        read_allowed(Path(path), [root], limit)
+    return str(caught.value)
+
+
+def test_a_file_under_a_root_is_read(root):
+    assert read_allowed(root / "a.txt", [Path("/nowhere"), root], 7) == b"content"
+    (root / "empty").touch()
+    assert read_allowed(root / "empty", [root], 0) == b""
+
+
+def test_a_root_may_be_a_link_and_the_path_relative(root, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(root)
+    assert read_allowed(tmp_path / "link" / "a.txt", [root], 7) == b"content"
+    assert read_allowed(root / "a.txt", [tmp_path / "link"], 7) == b"content"
+    monkeypatch.chdir(root)
+    assert read_allowed(Path("a.txt"), [root], 7) == b"content"
+
+
+def test_without_any_root_nothing_is_read(root):
+    with pytest.raises(AttachmentUnavailable, match="none is set"):
+        read_allowed(root / "a.txt", [], 100)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("../secret.txt", "../../../../../../../../etc/passwd", "x/../../secret.txt"),
+        *("/etc/passwd", "/proc/self/environ", "/proc/self/root/etc/passwd", "/dev/zero"),
+    ],
+)
+def test_no_way_leads_out_of_the_roots(root, path):
+    (root / "x").mkdir()
+    sentence = refused(root / path, root)
+    assert "outside the allowed folders" in sentence
+    assert "MAILER_ATTACHMENT_ROOTS" in sentence
+
+
+def test_a_root_s_name_as_the_beginning_of_another_opens_nothing(root, tmp_path):
+    (tmp_path / "allowed-not").mkdir()
+    (tmp_path / "allowed-not" / "b").touch()
+    assert "outside" in refused(tmp_path / "allowed-not" / "b", root)
+
+
+@pytest.mark.parametrize("target", ["../secret.txt", "/etc/passwd", "/dev/zero", "/proc/self/environ"])
+def test_a_link_that_leads_outside_is_refused(root, target):
+    (root / "link").symlink_to(target)
+    assert "outside" in refused(root / "link", root)
+
+
+def test_a_folder_link_that_leads_outside_is_refused(root, tmp_path):
+    (root / "folder").symlink_to(tmp_path)
+    assert "outside" in refused(root / "folder" / "secret.txt", root)
+
+
+def test_a_link_swapped_between_check_and_use_reveals_nothing(root, tmp_path, monkeypatch):
+    """The file that was opened is judged, not the name that was looked at before."""
+    real_open = os.open
+
+    def swap_and_open(path, *args, **kwargs):
+        (root / "a.txt").unlink()
+        (root / "a.txt").symlink_to(tmp_path / "secret.txt")
+        monkeypatch.undo()
+        return real_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", swap_and_open)
+    assert "outside" in refused(root / "a.txt", root)
+
+
+def test_a_fifo_is_refused_without_waiting_for_a_writer(root):
+    os.mkfifo(root / "fifo")
+    assert "not a regular file" in refused(root / "fifo", root)
+
+
+def test_a_socket_is_refused(root, monkeypatch):
+    import socket
+
+    monkeypatch.chdir(root)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+        with pytest.raises((AttachmentUnavailable, OSError)):
+            read_allowed(root / "socket", [root], 100)
+
+
+def test_a_device_is_refused_even_under_a_root():
+    with pytest.raises(AttachmentUnavailable, match="not a regular file"):
+        read_allowed(Path("/dev/zero"), [Path("/")], 100)
+
+
+def test_a_folder_is_refused(root):
+    assert "not a regular file" in refused(root, root)
+
+
+@pytest.mark.parametrize("path", ["missing", "a.txt/b", "dangling", "loop", "a\0b", "\0"])
+def test_what_leads_nowhere_is_refused(root, path):
+    (root / "dangling").symlink_to("missing")
+    (root / "loop").symlink_to("loop")
+    assert refused(root / path, root)
+
+
+def test_what_may_not_be_read_is_told_so(root, monkeypatch):
+    def forbidden(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", forbidden)
+    assert "may not be read by this user" in refused(root / "a.txt", root)
+
+
+def test_a_file_above_the_limit_is_refused_unread(root):
+    (root / "large").touch()
+    os.truncate(root / "large", 10**12)
+    sentence = refused(root / "large", root, limit=1000)
+    assert "MAILER_MAX_ATTACHMENT_BYTES" in sentence
+    assert read_allowed(root / "a.txt", [root], 7) == b"content"
+    assert "7 bytes" in refused(root / "a.txt", root, limit=6)
+
+
+async def test_a_file_that_changed_since_it_was_enqueued_is_not_sent(root):
+    from mailer import Attachment, Email, load_settings
+    from mailer.enqueueing import new_job
+    from workers.contents import Contents
+
+    email = Email(
+        from_email="a@b.example",
+        to="c@d.example",
+        attachments=[Attachment.from_path(root / "a.txt")],
+    )
+    references = new_job(email, load_settings(attachment_roots=[root])).message.attachments
+    contents = Contents(agenda=None, runner=None, roots=[root])
+    assert list((await contents.of(references)).values()) == [b"content"]
+    for changed in (b"CONTENT", b"short", b"longer than before"):
+        (root / "a.txt").write_bytes(changed)
+        with pytest.raises(AttachmentUnavailable):
+            await contents.of(references)
