@@ -109,7 +109,9 @@ def _decoded(charset: str, encoding: str, content: str) -> str:
     """Decode an encoded word as generously as some reader might."""
     if encoding in "bB":
         digits = re.sub(r"[^A-Za-z0-9+/]", "", content)
-        data = binascii.a2b_base64(f"{digits}A=="[: len(digits) // 4 * 4 + 4])
+        if len(digits) % 4 == 1:  # it says nothing
+            digits = digits[:-1]
+        data = binascii.a2b_base64(digits + "=" * (-len(digits) % 4))
     else:
         data = binascii.a2b_qp(content.encode(errors="replace"), header=True)
     try:

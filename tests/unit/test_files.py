@@ -69,7 +69,9 @@ def test_a_root_s_name_as_the_beginning_of_another_opens_nothing(root, tmp_path)
     assert "outside" in refused(tmp_path / "allowed-not" / "b", root)
 
 
-@pytest.mark.parametrize("target", ["../secret.txt", "/etc/passwd", "/dev/zero", "/proc/self/environ"])
+@pytest.mark.parametrize(
+    "target", ["../secret.txt", "/etc/passwd", "/dev/zero", "/proc/self/environ"]
+)
 def test_a_link_that_leads_outside_is_refused(root, target):
     (root / "link").symlink_to(target)
     assert "outside" in refused(root / "link", root)

@@ -15,9 +15,7 @@ def test_the_default_is_that_of_a_mail_server():
     assert policy.max_attempts is None
 
 
-@pytest.mark.parametrize(
-    ("attempts", "seconds"), [(1, 1), (2, 2), (3, 3), (4, 3), (10_000_000, 3)]
-)
+@pytest.mark.parametrize(("attempts", "seconds"), [(1, 1), (2, 2), (3, 3), (4, 3), (10_000_000, 3)])
 def test_the_last_delay_repeats(attempts, seconds):
     assert RetryPolicy(delays=(1, 2, 3)).delay(attempts) == timedelta(seconds=seconds)
 
