@@ -45,7 +45,7 @@ def email(i: int, priority: Priority = Priority.NORMAL) -> Email:
 @contextmanager
 def smtp_sink() -> Iterator[str]:
     """Run the SMTP server as a process; yield its URL."""
-    arguments = [sys.executable, "-m", "mailer.testing.smtp"]
+    arguments = [sys.executable, "-m", "mailer.testing"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
         assert process.stdout
         port = json.loads(process.stdout.readline())["port"]

@@ -48,13 +48,14 @@ class TaskEvents:
         runtime = (attempt.ended_at or attempt.started_at) - attempt.started_at
         if result.state in {JobState.SENT, JobState.PARTIALLY_SENT}:
             told = {"result": f"{result.state}: {reply}", "runtime": runtime.total_seconds()}
-            self._add("task-succeeded", uuid, now, **told)
+            # what an earlier attempt said is over
+            self._add("task-succeeded", uuid, now, **told, eta=None, exception=None)
         elif attempt.decision in {Decision.RETRY, Decision.PAUSE} and attempt.next_attempt_at:
             eta = attempt.next_attempt_at.isoformat(timespec="seconds")
             told = {"exception": reply, "traceback": None, "retries": result.tries, "eta": eta}
             self._add("task-retried", uuid, now, **told)
         else:
-            self._add("task-failed", uuid, now, exception=reply, traceback=None)
+            self._add("task-failed", uuid, now, exception=reply, traceback=None, eta=None)
 
     async def keep_publishing(self) -> None:
         """Publish what has collected; runs until it is canceled."""

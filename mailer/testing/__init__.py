@@ -13,7 +13,8 @@ from mailer.testing.faults import (
     slow,
 )
 from mailer.testing.redis import EmbeddedRedis
-from mailer.testing.smtp import Options, Received, SmtpServer, SmtpServerThread
+from mailer.testing.smtp import SmtpServer, SmtpServerThread
+from mailer.testing.smtp_state import Options, Received
 from mailer.testing.waiting import eventually
 
 __all__ = [

@@ -6,7 +6,7 @@ import threading
 import redis
 
 from mailer import Attachment, JobState
-from mailer.testing import eventually, refuse
+from mailer.testing import eventually, say
 
 CANARIES = ["canary-subject", "canary-body", "canary-name", "canary-file", "canary-local"]
 
@@ -24,7 +24,7 @@ def found(text: str, places: list[bytes]) -> bool:
 
 def test_celery_messages_events_and_logs_hold_no_content(system, smtp):
     """What passes through the broker, and what the worker logs, names jobs by their ids only."""
-    smtp.faults.append(refuse("canary-local"))  # the reply is quoted in events and in the log
+    smtp.faults.append(say("550 5.1.1 <canary-local@example.org>: no such user", "rcpt"))
     commands: list[bytes] = []
     done = threading.Event()
 

@@ -1,0 +1,157 @@
+"""Code as users write it; ``mypy --strict`` must accept it, and infer these types. Never run."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, assert_type
+
+from mailer import (
+    Address,
+    AsyncMailer,
+    Attachment,
+    Attempt,
+    Decision,
+    Email,
+    IdempotencyConflict,
+    InvalidEmail,
+    Job,
+    JobNotFound,
+    JobState,
+    Mailer,
+    MailerError,
+    Priority,
+    Receipt,
+    Recipient,
+    RecipientState,
+    RetryPolicy,
+    Settings,
+    StoreUnavailable,
+    WaitTimeout,
+    WrongState,
+    load_settings,
+)
+
+
+def every_field() -> Email:
+    """All that an email can have, as users write it: strings where addresses are meant."""
+    email = Email(
+        from_email="Shop <shop@example.com>",
+        to=["jm@example.org", "Ann <ann@example.org>"],
+        cc="bob@example.org",
+        bcc=("carl@example.org",),
+        reply_to=[],
+        subject="Your order ✓",
+        text="…",
+        html="<p>…</p>",
+        headers={"X-Order": "42"},
+        attachments=[
+            Attachment.from_path("invoice.pdf"),
+            Attachment.from_path(Path("logo.png"), content_id="logo"),
+            Attachment.from_bytes(b"a,b", filename="a.csv", content_type="text/csv"),
+        ],
+        envelope_sender="bounces@example.com",
+        priority="high",
+        scheduled_at=datetime.now(UTC),
+        expires_at=None,
+        tags=["order"],
+        metadata={"order": 42},
+        idempotency_key="order-42",
+        relay=None,
+        delivery="at-least-once",
+        retry=RetryPolicy(delays=(60.0, 300.0), max_attempts=3),
+    )
+    Email(from_email="shop@example.com", to="jm@example.org", priority=Priority.LOW)
+    assert_type(email.from_email, Address)
+    assert_type(email.to, tuple[Address, ...])
+    assert_type(email.recipients, tuple[Address, ...])
+    assert_type(email.text, str | None)
+    assert_type(email.headers, Mapping[str, str])
+    assert_type(email.attachments, tuple[Attachment, ...])
+    assert_type(email.priority, Priority)
+    assert_type(email.scheduled_at, datetime | None)
+    assert_type(email.retry, RetryPolicy | None)
+    return email
+
+
+def mistakes() -> None:
+    """What the checker must refuse; an ignore that is not needed is an error itself."""
+    Email(to="jm@example.org")  # type: ignore[call-arg]  # from_email is missing
+    Email(from_email="shop@example.com", to="jm@example.org", body="Hi")  # type: ignore[call-arg]
+    Email(from_email="shop@example.com", delivery="twice")  # type: ignore[arg-type]
+    Email(from_email="shop@example.com", text=b"Hi")  # type: ignore[arg-type]
+    Mailer().get(42)  # type: ignore[arg-type]
+    every_field().subject = "Another"  # type: ignore[misc]  # it is frozen
+
+
+def synchronous() -> None:
+    """Every call of `Mailer`."""
+    with Mailer("redis://127.0.0.1:6379/1") as mailer:
+        assert_type(mailer, Mailer)
+        receipt = mailer.enqueue(every_field())
+        assert_type(receipt, Receipt)
+        assert_type(receipt.id, str)
+        assert_type(receipt.message_id, str)
+        assert_type(receipt.created, bool)
+        assert_type(mailer.enqueue_many(every_field() for _ in range(3)), list[Receipt])
+        assert_type(mailer.get(receipt.id), Job)
+        assert_type(mailer.wait(receipt.id, timeout=30), Job)
+        assert_type(mailer.cancel(receipt.id), bool)
+        mailer.retry(receipt.id)
+        mailer.reschedule(receipt.id, datetime.now(UTC))
+        assert_type(mailer.list(state="deferred", limit=50), list[Job])
+        assert_type(mailer.list(JobState.DEFERRED), list[Job])
+        assert_type(mailer.counts(), dict[JobState, int])
+        assert_type(mailer.paused_relays(), dict[str, str])
+    assert_type(load_settings(redis_url="redis://127.0.0.1/1"), Settings)
+    Mailer(settings=load_settings()).close()
+
+
+async def asynchronous() -> None:
+    """Every call of `AsyncMailer`."""
+    async with AsyncMailer() as mailer:
+        assert_type(mailer, AsyncMailer)
+        receipt = await mailer.enqueue(every_field())
+        assert_type(receipt, Receipt)
+        assert_type(await mailer.enqueue_many([every_field()]), list[Receipt])
+        assert_type(await mailer.get(receipt.id), Job)
+        assert_type(await mailer.wait(receipt.id, timeout=30), Job)
+        assert_type(await mailer.cancel(receipt.id), bool)
+        await mailer.retry(receipt.id)
+        await mailer.reschedule(receipt.id, datetime.now(UTC))
+        assert_type(await mailer.list(state="deferred", limit=50), list[Job])
+        assert_type(await mailer.counts(), dict[JobState, int])
+        assert_type(await mailer.paused_relays(), dict[str, str])
+
+
+def looking(job: Job) -> None:
+    """What is recorded of a job."""
+    assert_type(job.state, JobState)
+    assert_type(job.state.ended, bool)
+    assert_type(job.recipients, tuple[Recipient, ...])
+    assert_type(job.recipients[0].address, str)
+    assert_type(job.recipients[0].state, RecipientState)
+    assert_type(job.recipients[0].reply, str | None)
+    assert_type(job.attempts, tuple[Attempt, ...])
+    assert_type(job.attempts[0].started_at, datetime)
+    assert_type(job.attempts[0].ended_at, datetime | None)
+    assert_type(job.attempts[0].decision, Decision)
+    assert_type(job.attempts[0].code, int | None)
+    assert_type(job.attempts[0].enhanced_code, str | None)
+    assert_type(job.next_attempt_at, datetime | None)
+    assert_type(job.metadata, dict[str, Any])
+    assert_type(job.retries, int)
+
+
+def errors() -> None:
+    """Each error is a `MailerError`, and of a built-in kind where there is one."""
+    try:
+        Mailer().enqueue(every_field())
+    except InvalidEmail as error:
+        assert_type(error.field, str)
+        assert_type(error.reason, str)
+    except (IdempotencyConflict, JobNotFound, WrongState) as error:
+        wrong: MailerError = error
+        raise wrong from None
+    except (StoreUnavailable, WaitTimeout) as error:
+        system: OSError = error
+        raise system from None
