@@ -1,0 +1,178 @@
+import time
+
+import pytest
+
+from mailer.errors import InvalidSetting
+from workers.relay import Breaker, Relay, Tls
+
+SECRET = "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "tls"),
+    [
+        ("smtp://mx.example.com", "mx.example.com", 25, Tls.REQUIRED),
+        ("smtp://mx.example.com:587", "mx.example.com", 587, Tls.REQUIRED),
+        ("smtp://mx.example.com/", "mx.example.com", 25, Tls.REQUIRED),
+        ("smtp://MX.example.com", "mx.example.com", 25, Tls.REQUIRED),
+        ("smtp://10.0.0.1", "10.0.0.1", 25, Tls.REQUIRED),
+        ("smtp://localhost.example.com", "localhost.example.com", 25, Tls.REQUIRED),
+        ("smtp://127.0.0.1.example.com", "127.0.0.1.example.com", 25, Tls.REQUIRED),
+        ("smtp://localhost:1025", "localhost", 1025, Tls.OFF),
+        ("smtp://127.0.0.1", "127.0.0.1", 25, Tls.OFF),
+        ("smtp://127.1.2.3", "127.1.2.3", 25, Tls.OFF),
+        ("smtp://[::1]:1025", "::1", 1025, Tls.OFF),
+        ("smtp://localhost?starttls=required", "localhost", 25, Tls.REQUIRED),
+        ("smtp://mx.example.com?starttls=off", "mx.example.com", 25, Tls.OFF),
+        ("smtp://mx.example.com?starttls=opportunistic", "mx.example.com", 25, Tls.OPPORTUNISTIC),
+        ("smtps://mx.example.com", "mx.example.com", 465, Tls.IMPLICIT),
+        ("smtps://localhost:4650", "localhost", 4650, Tls.IMPLICIT),
+    ],
+    ids=lambda value: str(value),
+)
+def test_a_url_says_where_and_how(url, host, port, tls):
+    relay = Relay.parse(url)
+    assert (relay.host, relay.port, relay.tls) == (host, port, tls)
+    assert (relay.username, relay.password) == (None, None)
+    assert relay.name == f"{host}:{port}"
+
+
+def test_credentials_are_unquoted():
+    relay = Relay.parse("smtp://us%40er:p%3A%2F%40ss@mx.example.com")
+    assert (relay.username, relay.password) == ("us@er", "p:/@ss")
+
+
+def test_a_relay_is_shown_without_its_password():
+    relay = Relay.parse(f"smtp://user:{SECRET}@mx.example.com")
+    assert relay.password == SECRET
+    assert SECRET not in f"{relay!r} {relay} {relay.name}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "mx.example.com",
+        "mx.example.com:25",
+        "http://mx.example.com",
+        "smtp://",
+        "smtp://:25",
+        "smtp://mx.example.com/path",
+        f"smtp://user:{SECRET}@mx.example.com:port",
+        f"smtp://user:{SECRET}@mx.example.com:65536",
+        f"smtp://user:{SECRET}@mx.example.com:-1",
+        f"smtp://user:{SECRET}@mx.example.com?tls=on",
+        f"smtp://user:{SECRET}@mx.example.com?starttls=yes",
+        f"smtp://user:{SECRET}@mx.example.com?starttls=",
+        f"smtps://user:{SECRET}@mx.example.com?starttls=required",
+        f"smtp://:{SECRET}@mx.example.com",
+        "smtp://user@mx.example.com",
+        f"smtp://user:{SECRET}@mx.example.com?starttls=off",
+        f"smtp://user:{SECRET}@mx.example.com?starttls=opportunistic",
+        f"smtp://user:{SECRET}@[::1",
+        # a password that should have been quoted ends up in another part of the URL
+        f"smtp://user:{SECRET}/x@mx.example.com",
+        f"smtp://user:{SECRET}?x@mx.example.com",
+        f"smtp://user:{SECRET}#x@mx.example.com",
+        f"smtp://user:12?{SECRET}@mx.example.com",
+        f"smtp://user:12?starttls={SECRET}@mx.example.com",
+        f"smtp://user:12#{SECRET}@mx.example.com",
+        f"smtp://user:12/{SECRET}@mx.example.com",
+        f"smtp://user:{SECRET}\u2100@mx.example.com",
+        f"smtp://user:[{SECRET}]@mx.example.com",
+    ],
+    ids=ascii,
+)
+def test_a_wrong_url_is_refused_by_the_settings_name_and_never_repeated(url):
+    with pytest.raises(InvalidSetting, match="MAILER_RELAY_URL") as caught:
+        Relay.parse(url)
+    assert SECRET not in f"{caught.value!r} {caught.value}"
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"smtp://user:{SECRET}@localhost",
+        f"smtp://user:{SECRET}@127.0.0.1?starttls=off",
+        f"smtp://user:{SECRET}@mx.example.com",
+        f"smtps://user:{SECRET}@mx.example.com",
+    ],
+)
+def test_a_password_may_go_through_tls_or_stay_on_this_machine(url):
+    assert Relay.parse(url).password == SECRET
+
+
+@pytest.mark.parametrize("tls", [Tls.REQUIRED, Tls.IMPLICIT, Tls.OPPORTUNISTIC])
+def test_certificates_are_verified(tls):
+    context = Relay("mx.example.com", 25, tls).tls_context()
+    assert context.check_hostname
+    assert context.verify_mode.name == "CERT_REQUIRED"
+
+
+def test_without_tls_there_is_no_context():
+    assert Relay("localhost", 25, Tls.OFF).tls_context() is None
+
+
+# Breaker
+
+
+@pytest.fixture
+def tick(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def advance(seconds):
+        now[0] += seconds
+
+    return advance
+
+
+def test_a_new_breaker_holds_nothing_up(tick):
+    breaker = Breaker()
+    assert (breaker.pause, breaker.probing) == (0.0, False)
+
+
+def test_pauses_double_up_to_a_minute(tick):
+    breaker = Breaker()
+    pauses = []
+    for _ in range(9):
+        pauses.append(breaker.fault())
+        tick(pauses[-1])
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_an_outage_of_days_goes_on_as_it_began(tick):
+    """2 ** 1024 is no float: once a minute, that was reached after 17 hours."""
+    breaker = Breaker()
+    for _ in range(3000):
+        tick(breaker.fault())
+    assert breaker.fault() == 60
+
+
+def test_a_pause_ends_by_itself_and_then_the_relay_is_probed(tick):
+    breaker = Breaker()
+    breaker.fault()
+    tick(0.25)
+    assert (breaker.pause, breaker.probing) == (0.75, True)
+    tick(5)
+    assert (breaker.pause, breaker.probing) == (0.0, True)
+
+
+def test_faults_during_a_pause_do_not_add_up(tick):
+    breaker = Breaker()
+    breaker.fault()
+    tick(0.5)
+    assert [breaker.fault() for _ in range(50)] == [0.5] * 50
+    tick(0.5)
+    assert breaker.fault() == 2
+
+
+def test_a_success_ends_all_and_is_news_once(tick):
+    breaker = Breaker()
+    assert breaker.success() is False
+    breaker.fault()
+    assert breaker.success() is True
+    assert (breaker.pause, breaker.probing) == (0.0, False)
+    assert breaker.success() is False
+    assert breaker.fault() == 1
