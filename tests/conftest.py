@@ -194,8 +194,8 @@ class Store:
         assert {sha: int(n) for sha, n in uses.items()} == blob_uses
         assert stored.get(self.keys.blobs.encode(), {}).keys() == blob_uses.keys()
         assert max(self.wakes()) <= 1
-        for job_id in records:
-            self.jobs.get(job_id.decode()).parse(records[job_id])  # every record can be read
+        for job_id, record in records.items():
+            self.jobs.get(job_id.decode()).parse(record)  # every record can be read
 
 
 assert len(LANES) == 3, "assert_consistent counts on three lanes"

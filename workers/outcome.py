@@ -4,7 +4,7 @@
 |---|---|
 | 421 at any point | the relay is at fault; the message is not |
 | 530, 534, 535, 538 at any point | likewise: the relay wants (other) credentials |
-| the session broke off before the final dot | likewise |
+| the session broke off before the final dot, the message neither refused nor deferred | likewise |
 | it broke off after the final dot | unknown: deferred, and noted as perhaps delivered |
 | 4yz | deferred |
 | 452 or 552 to RCPT | too many recipients at once, not a refusal (RFC 5321, 4.5.3.1.10) |
@@ -64,7 +64,8 @@ def classify(transcript: Transcript, recipients: int) -> Outcome:
     replies = [transcript.mail, *transcript.recipients, transcript.data, transcript.final]
     fault = next((r for r in replies if r and r.code in _RELAY_FAULTS), None)
     reason = str(fault) if fault else transcript.failure
-    if fault or (transcript.failure and transcript.phase is not Phase.DOT):
+    broke_off = transcript.failure and transcript.phase is not Phase.DOT
+    if fault or (broke_off and not _decided(transcript)):
         return _broken_off(transcript, recipients, fault, reason or "")
     common = _common_verdict(transcript)
     judgements = [_judge(reply, common) for reply in _about_recipients(transcript)]
@@ -82,6 +83,13 @@ def broken_relay(phase: Phase, reply: Reply | None, reason: str, recipients: int
 def postponed(reason: str, recipients: int) -> Outcome:
     """Judge a message that can't be built now, and perhaps later."""
     return Outcome(None, [Judgement(Verdict.DEFERRED, reason)] * recipients, None, reason)
+
+
+def _decided(transcript: Transcript) -> bool:
+    """Whether the server spoke its mind on the message, whatever became of the session then."""
+    if transcript.mail and transcript.mail.code >= 400:
+        return True
+    return any(reply and reply.code >= 400 for reply in (transcript.data, transcript.final))
 
 
 def _broken_off(
@@ -110,7 +118,7 @@ def _common_verdict(transcript: Transcript) -> Judgement:
     """Judge what happened to all who were not turned away at RCPT."""
     if transcript.mail and not transcript.mail.positive:
         return _of_refusing(transcript.mail)
-    if transcript.data and not transcript.data.positive:
+    if transcript.data and not transcript.data.intermediate:
         return _of_refusing(transcript.data)
     if transcript.final is None:
         lost = f"{transcript.failure} after the final dot; perhaps it was delivered"

@@ -11,6 +11,10 @@ import attrs
 from mailer.errors import InvalidSetting
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_MALFORMED = (
+    "MAILER_RELAY_URL: looks like smtp://user:password@host:587 or smtps://host, with special "
+    "characters of the password percent-encoded (@ as %40, / as %2F, # as %23, ? as %3F)"
+)
 
 
 class Tls(StrEnum):
@@ -44,14 +48,16 @@ class Relay:
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError as error:
-            raise InvalidSetting(f"MAILER_RELAY_URL: {error}") from None
+        except ValueError:
+            # Python's message may quote a part of the password as the port
+            raise InvalidSetting(_MALFORMED) from None
         if (
             parts.scheme not in {"smtp", "smtps"}
             or not parts.hostname
             or parts.path not in {"", "/"}
+            or parts.fragment
         ):
-            raise InvalidSetting("MAILER_RELAY_URL: looks like smtp://host:587 or smtps://host")
+            raise InvalidSetting(_MALFORMED)
         tls = _tls(
             parts.scheme, parts.hostname, dict(parse_qsl(parts.query, keep_blank_values=True))
         )
@@ -87,7 +93,8 @@ class Relay:
 def _tls(scheme: str, host: str, options: dict[str, str]) -> Tls:
     asked = options.pop("starttls", None)
     if options:
-        raise InvalidSetting(f"MAILER_RELAY_URL: has an unknown option {next(iter(options))!r}")
+        # not named: it may be a part of the password
+        raise InvalidSetting("MAILER_RELAY_URL: has an option other than starttls")
     if scheme == "smtps":
         if asked is not None:
             raise InvalidSetting("MAILER_RELAY_URL: smtps:// is TLS already; leave out starttls")
@@ -126,7 +133,8 @@ class Breaker:
     def fault(self) -> float:
         """Note a fault of the relay; return the pause. Faults during a pause don't add up."""
         if not self.pause:
-            self._until = time.monotonic() + min(_FIRST_PAUSE * 2**self._faults, _LONGEST_PAUSE)
+            pause = _FIRST_PAUSE * 2 ** min(self._faults, 16)  # 2**1024 would be no float
+            self._until = time.monotonic() + min(pause, _LONGEST_PAUSE)
             self._faults += 1
         return self.pause
 

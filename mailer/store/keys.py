@@ -23,6 +23,7 @@ class Keys:
     ``{p}:wake``              list    holds one element when some dispatcher should look
     ``{p}:wake:urgent``       list    likewise, for jobs of high priority
     ``{p}:begun:<worker>``    list    tickets of that worker's batches which have left the queue
+    ``{p}:probe``             string  written by ``mailer doctor``, gone after a millisecond
     ``{p}:relays``            hash    relay → why and until when it is paused (JSON)
     ========================  ======  ==========================================================
     """
@@ -36,6 +37,7 @@ class Keys:
         self.blobs = f"{tag}:blobs"
         self.blob_uses = f"{tag}:blob-uses"
         self.relays = f"{tag}:relays"
+        self.probe = f"{tag}:probe"
         self._job = f"{tag}:job:"
         self._once = f"{tag}:once:"
         self._begun = f"{tag}:begun:"

@@ -12,7 +12,7 @@ from mailer.testing.faults import (
     say,
     slow,
 )
-from mailer.testing.redis import EmbeddedRedis
+from mailer.testing.redis import EmbeddedRedis, EmbeddedRedisError
 from mailer.testing.smtp import SmtpServer, SmtpServerThread
 from mailer.testing.smtp_state import Options, Received
 from mailer.testing.waiting import eventually
@@ -20,6 +20,7 @@ from mailer.testing.waiting import eventually
 __all__ = [
     "Action",
     "EmbeddedRedis",
+    "EmbeddedRedisError",
     "Fault",
     "Options",
     "Received",

@@ -29,19 +29,16 @@ class Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._number = 0
         self._secure = state.options.implicit_tls is not None
-        self._upgrading = False
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet."""
         self._transport = cast("asyncio.Transport", transport)
-        if self._upgrading:  # the same client, under TLS now: it starts over (RFC 3207, 4.2)
-            self._upgrading, self._secure, self._greeted = False, True, False
-            return
         state = self._state
         state.connections += 1
-        state.clients.add(self._transport)
+        self._client = self._transport  # TLS puts another one before it
+        state.clients.add(self._client)
         state.open_at_most = max(state.open_at_most, len(state.clients))
         self._number = state.connections
         self._answer("connect", "220 mailer.testing ESMTP")
@@ -49,7 +46,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
-        self._state.clients.discard(self._transport)
+        self._state.clients.discard(self._client)
 
     def data_received(self, data: bytes) -> None:
         """Take what the client says."""
@@ -189,15 +186,18 @@ class Connection(asyncio.Protocol):
         self._upgrade = asyncio.ensure_future(self._upgraded(context))
 
     async def _upgraded(self, context: ssl.SSLContext) -> None:
-        self._upgrading = True
         loop = asyncio.get_running_loop()
+        plain = self._transport
         try:
-            await loop.start_tls(self._transport, self, context, server_side=True)
+            secure = await loop.start_tls(plain, self, context, server_side=True)
         except (OSError, ssl.SSLError):
-            self._transport.abort()
+            plain.abort()
             return
-        # start_tls calls connection_made only on some loops; either way we are under TLS now
-        self._upgrading, self._secure, self._greeted, self._busy = False, True, False, False
+        # everything said before is forgotten (RFC 3207, 4.2)
+        self._forget()
+        self._transport = cast("asyncio.Transport", secure)
+        self._greeted = self._authenticated = self._busy = False
+        self._secure = True
 
     def _auth(self, rest: str) -> None:
         mechanism, _, initial = rest.partition(" ")
@@ -259,9 +259,8 @@ class Connection(asyncio.Protocol):
 
     def _data(self, stuffed: bytes) -> None:
         self._handle = self._command
-        data = stuffed.replace(b"\r\n..", b"\r\n.")
-        if data.startswith(b".."):
-            data = data[1:]
+        # the first dot of a line that begins with one goes (RFC 5321, 4.5.2)
+        data = (b"\r\n" + stuffed).replace(b"\r\n.", b"\r\n")[2:]
         message = Received(
             self._sender or "", tuple(self._recipients), data, self._number, time.monotonic()
         )

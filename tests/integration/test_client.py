@@ -263,7 +263,7 @@ class TestEnqueueMany:
 
         def stream():
             nonlocal made, most_ahead
-            for made in range(1, 1001):  # noqa: B007 - counted for the outer scope
+            for made in range(1, 1001):
                 if made % 50 == 0:
                     ahead = made - stored.counts()[JobState.QUEUED]
                     most_ahead = max(most_ahead, ahead)
@@ -278,7 +278,7 @@ class TestEnqueueMany:
 
         def stream():
             nonlocal read
-            for read in range(1, 6):  # noqa: B007
+            for read in range(1, 6):
                 if read == 4:
                     raise RuntimeError("the stream broke")
                 yield email(text="x" * 600_000)
@@ -293,7 +293,7 @@ class TestEnqueueMany:
                 bad = [Attachment.from_path(tmp_path / "missing.pdf")] if i == 150 else []
                 yield email(attachments=bad)
 
-        with pytest.raises(InvalidEmail, match="missing.pdf does not exist"):
+        with pytest.raises(InvalidEmail, match=r"missing\.pdf does not exist"):
             await mailer.enqueue_many(stream())
         assert (await mailer.counts())[JobState.QUEUED] == 100
 

@@ -331,6 +331,15 @@ class TestRevive:
         assert await store.run(store.jobs.revive(stored, stored.job.recipients)) is True
         assert store.agenda_of(job_id)[0][0] == 3
 
+    async def test_an_expired_job_that_is_revived_can_be_begun(self, store):
+        (job_id,) = await store.enqueued(expires_at=soon(0.03))
+        await asyncio.sleep(0.05)
+        await store.run(store.agenda.begin([job_id], "w1", 60))
+        stored = await store.run(store.jobs.get(job_id))
+        assert stored.job.state is JobState.EXPIRED
+        assert await store.run(store.jobs.revive(stored, stored.job.recipients)) is True
+        assert len(await store.run(store.agenda.begin([job_id], "w1", 60))) == 1
+
     async def test_not_if_it_changed_since_it_was_read(self, store):
         """Two people who press "retry" at once queue it once."""
         job_id = await store.ended(JobState.FAILED)

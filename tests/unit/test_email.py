@@ -252,7 +252,7 @@ def test_a_retry_policy_of_its_own_is_kept():
 
 
 def test_the_repr_shows_neither_bodies_nor_attachments():
-    secret = "canary-body"  # noqa: S105
+    secret = "canary-body"
     attached = [Attachment.from_bytes(secret.encode(), filename="a")]
     assert secret not in repr(email(text=secret, html=secret, attachments=attached))
 

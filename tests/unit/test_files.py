@@ -18,10 +18,11 @@ def root(tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_descriptor_leaks():
-    before = sorted(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else []
+    descriptors = Path("/proc/self/fd")
+    before = sorted(descriptors.iterdir()) if descriptors.exists() else []
     yield
     if before:
-        assert sorted(os.listdir("/proc/self/fd")) == before
+        assert sorted(descriptors.iterdir()) == before
 
 
 def refused(path, root, limit=100):

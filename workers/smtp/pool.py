@@ -66,8 +66,14 @@ class Connector:
         except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
             client.close()
             raise _fault(phase, error, self.connect_timeout) from error
+        except BaseException:
+            client.close()
+            raise
+        transport = cast("asyncio.Transport | None", client.transport)
+        if transport is None or transport.is_closing():
+            client.close()
+            raise RelayFault(phase, "the server closed the connection")
         extensions = frozenset(name.lower() for name in client.esmtp_extensions)
-        transport = cast("asyncio.Transport", client.transport)  # it is connected
         return Session(transport, extensions, self.timeouts)
 
     def _wants_starttls(self, client: aiosmtplib.SMTP) -> bool:
@@ -180,7 +186,9 @@ class Seat:
 
     async def fresh_session(self) -> Session:
         """Return a new session in place of one that turned out to be dead."""
-        self.leave()
+        if self._session:
+            self._session.close()
+            self._session = None
         self._session = await self._pool.connect()
         return self._session
 
@@ -198,6 +206,9 @@ def _fault(phase: Phase, error: Exception, timeout: float) -> RelayFault:
         return RelayFault(phase, str(reply), reply)
     if isinstance(error, TimeoutError):
         return RelayFault(phase, f"no answer within {timeout:g} s (MAILER_SMTP_CONNECT_SECONDS)")
-    if isinstance(error, ssl.SSLError):
-        return RelayFault(Phase.TLS, f"TLS failed: {error.reason or error}")
+    # aiosmtplib wraps the faults of a handshake
+    causes = (error, error.__cause__, error.__context__)
+    if tls := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
+        said = tls.verify_message if isinstance(tls, ssl.SSLCertVerificationError) else tls.reason
+        return RelayFault(Phase.TLS, f"TLS failed: {said or tls}")
     return RelayFault(phase, str(error) or type(error).__name__)

@@ -1,12 +1,14 @@
 """Replies of an SMTP server (RFC 5321, section 4.2), read from a stream of bytes, within limits."""
 
 import re
+from collections.abc import Iterator
 
 import attrs
 
 # RFC 5321 wants 512 bytes per line; servers write longer ones, and an attacker endless ones.
 MAX_LINE = 4096
 MAX_LINES = 100
+MAX_TEXT = 1000  # characters kept of a reply: it goes on record for every recipient
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
 
 
@@ -31,6 +33,7 @@ class Reply:
     @classmethod
     def of(cls, code: int, text: str) -> "Reply":
         """Make a reply of what followed the code, taking the enhanced code out of the text."""
+        text = _shown(text)[:MAX_TEXT]
         match = _ENHANCED.match(text)
         if not match:
             return cls(code, None, text)
@@ -39,8 +42,13 @@ class Reply:
 
     @property
     def positive(self) -> bool:
-        """Whether the command was carried out (2yz) or may go on (3yz)."""
-        return 200 <= self.code < 400
+        """Whether the command was carried out (2yz)."""
+        return 200 <= self.code < 300
+
+    @property
+    def intermediate(self) -> bool:
+        """Whether the command may go on (3yz)."""
+        return 300 <= self.code < 400
 
     def __str__(self) -> str:
         return " ".join(str(part) for part in (self.code, self.enhanced_code, self.text) if part)
@@ -53,16 +61,18 @@ class ReplyParser:
         self._rest = b""
         self._lines: list[str] = []
 
-    def feed(self, data: bytes) -> list[Reply]:
-        """Take what arrived; return the replies that are complete now.
+    def feed(self, data: bytes) -> Iterator[Reply]:
+        """Take what arrived; give the replies that are complete now, also those before garbage.
 
         Raises:
             MalformedReply: the stream can't be read any further.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if reply := self._take(line.rstrip(b"\r")):
+                yield reply
         if len(self._rest) > MAX_LINE:
             raise MalformedReply(f"a line of the reply is over {MAX_LINE} bytes long")
-        return [reply for line in lines if (reply := self._take(line.rstrip(b"\r")))]
 
     def _take(self, line: bytes) -> Reply | None:
         if len(line) > MAX_LINE:
@@ -70,7 +80,6 @@ class ReplyParser:
         code, separator, text = line[:3], line[3:4], line[4:]
         if not (code.isdigit() and b"200" <= code <= b"599" and separator in (b" ", b"-", b"")):
             raise MalformedReply(f"no SMTP reply: {line[:60]!a}")
-        # printable ASCII is the rule; anything else is shown, and never trusted
         self._lines.append(text.decode("utf-8", "backslashreplace").strip())
         if separator == b"-":
             if len(self._lines) >= MAX_LINES:
@@ -78,3 +87,10 @@ class ReplyParser:
             return None
         text_of_all, self._lines = " ".join(self._lines), []
         return Reply.of(int(code), text_of_all)
+
+
+def _shown(text: str) -> str:
+    """Escape what would do something to a terminal or a log; printable ASCII is the rule."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -94,6 +94,14 @@ class Session(asyncio.Protocol):
     async def transact(self, envelope: Envelope, message: bytes) -> Transcript:
         """Run one mail transaction. Never raises for what the server does; see the transcript."""
         self.transactions += 1
+        try:
+            return await self._transaction(envelope, message)
+        except BaseException:
+            # canceled: the rest of this transaction must not meet the next one
+            self._fail("the transaction was cut off")
+            raise
+
+    async def _transaction(self, envelope: Envelope, message: bytes) -> Transcript:
         commands = self._commands(envelope)
         if "pipelining" in self.extensions:
             replies = await self._ask([*commands, b"DATA\r\n"])
@@ -101,20 +109,29 @@ class Session(asyncio.Protocol):
             replies = await self._ask_in_turn(commands)
         mail, recipients = (replies[0] if replies else None), replies[1 : len(commands)]
         data = replies[len(commands)] if len(replies) > len(commands) else None
-        if data is None or not data.positive:
+        if any(r.intermediate for r in replies[: len(commands)]) or (data and data.positive):
+            self._fail("the server's replies are out of step with the commands")
+        failure = self.failure  # what happens after the last word on this message is not its matter
+        if data is None or not data.intermediate:
             await self._reset()
             phase = Phase.DATA if data else Phase.RCPT if mail and mail.positive else Phase.MAIL
-            return Transcript(phase, mail, recipients, data, failure=self.failure)
+            return Transcript(phase, mail, recipients, data, failure=failure)
         if not any(reply.positive for reply in recipients):
             # the server takes data for nobody: end it at once (RFC 2920, section 3.1)
             await self._ask([b".\r\n"])
-            return Transcript(Phase.RCPT, mail, recipients, data, failure=self.failure)
+            return Transcript(Phase.RCPT, mail, recipients, data, failure=failure)
         phase, final = await self._send(message)
         return Transcript(phase, mail, recipients, data, final, failure=self.failure)
 
     def was_dead(self, transcript: Transcript) -> bool:
-        """Whether the server had closed this warm session before it heard anything of us."""
-        return self.transactions > 1 and transcript.mail is None and transcript.failure is not None
+        """Whether the server was through with this warm session before it heard anything of us.
+
+        It closed it, or says 421 to MAIL, as servers do after so long or so many messages.
+        """
+        if self.transactions == 1:
+            return False
+        mail = transcript.mail
+        return transcript.failure is not None if mail is None else mail.code == 421
 
     async def quit(self) -> None:
         """End the session politely, without waiting for long."""
@@ -148,33 +165,50 @@ class Session(asyncio.Protocol):
 
     async def _ask(self, commands: Sequence[bytes], timeout: float | None = None) -> list[Reply]:  # noqa: ASYNC109 - one bound for all replies
         """Write commands at once and read a reply to each; fewer where the session breaks off."""
-        if self.failure is None:
-            self._transport.write(b"".join(commands))
+        self._wanted = len(commands)
+        self._write(b"".join(commands))
         return await self._read(len(commands), timeout or self._timeouts.command)
+
+    def _write(self, data: bytes) -> None:
+        # uvloop raises where asyncio ignores what is written to a transport that is closed
+        if self.failure is None and not self._transport.is_closing():
+            self._transport.write(data)
 
     async def _send(self, message: bytes) -> tuple[Phase, Reply | None]:
         """Write the message and the final dot, and read the reply that decides."""
         stuffed = message.replace(b"\r\n.", b"\r\n..") + b".\r\n"
         if message.startswith(b"."):
             stuffed = b"." + stuffed
+        self._wanted = 1
         last = len(stuffed) - _CHUNK
         for start in range(0, max(last, 0), _CHUNK):
-            self._transport.write(stuffed[start : start + _CHUNK])
+            self._write(stuffed[start : start + _CHUNK])
             if not await self._drained():
-                return Phase.DATA, None
+                break
+        if self.failure or self._replies:
+            return Phase.DATA, self._early_refusal()
         # from here on the server may have the message, whatever we hear of it
-        self._transport.write(stuffed[-(-max(last, 0) // _CHUNK) * _CHUNK :])
+        self._write(stuffed[-(-max(last, 0) // _CHUNK) * _CHUNK :])
         replies = await self._read(1, self._timeouts.final)
+        if replies and replies[0].intermediate:
+            self._fail("the server's replies are out of step with the commands")
+            return Phase.DOT, None
         return Phase.DOT, (replies[0] if replies else None)
 
+    def _early_refusal(self) -> Reply | None:
+        """Take the reply of a server that did not wait for the final dot; the session is over."""
+        self._fail("the server answered before the final dot")
+        early, self._replies = self._replies, []
+        return next((reply for reply in early if reply.code >= 400), None)
+
     async def _drained(self) -> bool:
-        """Wait until the server has taken most of what was written; False where it does not."""
+        """Wait until the server has taken most of what was written; False where that is no use."""
         try:
             async with asyncio.timeout(self._timeouts.final):
                 await self._writable.wait()
         except TimeoutError:
             self._fail(f"the server took no data for {self._timeouts.final:g} s")
-        return self.failure is None
+        return self.failure is None and not self._replies
 
     async def _reset(self) -> None:
         """Make the session ready for another transaction after a refusal."""
@@ -184,7 +218,7 @@ class Session(asyncio.Protocol):
     async def _read(self, count: int, timeout: float) -> list[Reply]:  # noqa: ASYNC109 - see _ask
         if len(self._replies) < count and self.failure is None:
             loop = asyncio.get_running_loop()
-            self._wanted, self._arrived = count, loop.create_future()
+            self._arrived = loop.create_future()
             timer = loop.call_later(timeout, self._fail, f"no reply within {timeout:g} s")
             try:
                 await self._arrived
@@ -192,6 +226,7 @@ class Session(asyncio.Protocol):
                 timer.cancel()
                 self._arrived = None
         replies, self._replies = self._replies[:count], self._replies[count:]
+        self._wanted = 0
         return replies
 
     def _fail(self, reason: str) -> None:
@@ -210,11 +245,16 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what the server says."""
         try:
-            self._replies += self._parser.feed(data)
+            for reply in self._parser.feed(data):
+                if len(self._replies) >= self._wanted:
+                    self._fail(f"the server said what nobody had asked for: {reply}")
+                    return
+                self._replies.append(reply)
         except MalformedReply as error:
             self._fail(str(error))
             return
-        if len(self._replies) >= self._wanted:
+        if self._wanted and len(self._replies) == self._wanted:
+            self._writable.set()  # an answer to a message that is not over: no use to go on
             self._notify()
 
     def connection_lost(self, exc: Exception | None) -> None:

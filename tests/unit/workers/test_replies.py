@@ -102,7 +102,7 @@ def test_a_line_without_end_is_given_up_at_its_bound():
     fed = 0
     with pytest.raises(MalformedReply):
         while fed < 3_000_000:
-            parser.feed(b"2" * 1000)
+            list(parser.feed(b"2" * 1000))
             fed += 1000
     assert fed <= MAX_LINE
 

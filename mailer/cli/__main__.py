@@ -1,0 +1,5 @@
+"""``python -m mailer.cli`` is the ``mailer`` command."""
+
+from mailer.cli import main
+
+main()

@@ -1,0 +1,245 @@
+"""The commands of ``mailer``; each explains itself with ``--help``."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mailer.cli import processes, views
+from mailer.cli.times import parse_moment
+from mailer.client import Mailer
+from mailer.job import JobState
+from mailer.settings import load_settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Enqueue email, run workers, and see what became of each message.",
+    epilog="Settings are MAILER_* variables or mailer.toml. Try it out: `mailer demo --keep`",
+)
+
+JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id.")]
+JobIds = Annotated[list[str], typer.Argument(metavar="ID…", help="Jobs' ids.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
+_NOT_SENT = 3  # exit code of `send --wait`
+
+
+def _mailer() -> Mailer:
+    return Mailer(settings=load_settings())
+
+
+@app.command(epilog="Example: `mailer demo --keep`")
+def demo(
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it running, until Ctrl-C.")] = False,
+) -> None:
+    """Run the whole loop on embedded parts: Redis, an SMTP server, a worker and Flower."""
+    from mailer.cli.demo import run  # noqa: PLC0415 - needs parts that production doesn't
+
+    raise typer.Exit(run(keep=keep))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="Example: `mailer worker --name relay1 -- --logfile=worker.log`",
+)
+def worker(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Option(help="Tells workers of one machine apart, in Flower and in attempts.")
+    ] = "mailer",
+) -> None:
+    """Run a worker: it dispatches what is due, and delivers it. SIGTERM stops it gently.
+
+    One process uses one core; for more, run more, each with a --name of its own. What follows
+    `--` goes to `celery worker`.
+    """
+    processes.become_worker(name, context.args)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="Example: `mailer flower --port 5555 -- --basic-auth=me:secret`",
+)
+def flower(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="Where its pages are.")] = 5555,
+    address: Annotated[
+        str, typer.Option(help="Its pages are open to all who reach this address.")
+    ] = "127.0.0.1",
+) -> None:
+    """Run Flower: a row for each email, with its retries and the relay's replies."""
+    processes.become_flower(port, address, context.args)
+
+
+@app.command(
+    epilog="Example: `echo Hello | mailer send --from me@example.com --to you@example.org "
+    "--subject Hi --wait`"
+)
+def send(
+    sender: Annotated[str, typer.Option("--from", help="Name <local@domain>")],
+    to: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
+    cc: Annotated[list[str] | None, typer.Option()] = None,
+    bcc: Annotated[list[str] | None, typer.Option()] = None,
+    reply_to: Annotated[list[str] | None, typer.Option()] = None,
+    subject: Annotated[str, typer.Option()] = "",
+    text: Annotated[str | None, typer.Option(help="Without it, standard input.")] = None,
+    html_file: Annotated[Path | None, typer.Option(exists=True, dir_okay=False)] = None,
+    attach: Annotated[
+        list[Path] | None, typer.Option(exists=True, dir_okay=False, help="Read here, now.")
+    ] = None,
+    header: Annotated[list[str] | None, typer.Option(help="Such as 'X-Order: 42'.")] = None,
+    tag: Annotated[list[str] | None, typer.Option()] = None,
+    priority: Annotated[str, typer.Option(help="high, normal or low")] = "normal",
+    at: Annotated[
+        str | None, typer.Option(help="Not before: 10m, 2h, 1d or 2026-12-24T18:00+01:00.")
+    ] = None,
+    expires: Annotated[str | None, typer.Option(help="Not after; written likewise.")] = None,
+    key: Annotated[str | None, typer.Option(help="An idempotency key.")] = None,
+    *,
+    wait: Annotated[bool, typer.Option(help="Wait until it has ended.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Enqueue an email and print its id; with --wait, what became of it (exit code 3: not sent)."""
+    from mailer.attachment import Attachment  # noqa: PLC0415 - only here
+    from mailer.email import Email  # noqa: PLC0415 - only here
+
+    if text is None and not sys.stdin.isatty():
+        text = sys.stdin.read()
+    email = Email(
+        from_email=sender,
+        to=to or [],
+        cc=cc or [],
+        bcc=bcc or [],
+        reply_to=reply_to or [],
+        subject=subject,
+        text=text,
+        html=html_file.read_text() if html_file else None,
+        attachments=[
+            Attachment.from_bytes(path.read_bytes(), filename=path.name) for path in attach or []
+        ],
+        headers=dict(_header(line) for line in header or []),
+        tags=tag or [],
+        priority=priority,
+        scheduled_at=parse_moment(at) if at else None,
+        expires_at=parse_moment(expires) if expires else None,
+        idempotency_key=key,
+    )
+    with _mailer() as mailer:
+        receipt = mailer.enqueue(email)
+        if not wait:
+            if as_json:
+                views.print_json(receipt)
+            else:
+                typer.echo(receipt.id)
+            return
+        job = mailer.wait(receipt.id, timeout)
+    views.print_json(job) if as_json else views.console.print(views.job_details(job))
+    if job.state is not JobState.SENT:
+        raise typer.Exit(_NOT_SENT)
+
+
+@app.command(epilog="Example: `mailer show 01a207bc-7fbf-7fc9-a827-8f69585200b1`")
+def show(job_id: JobId, *, as_json: AsJson = False) -> None:
+    """Show all that is recorded of a job: recipients, attempts, the next attempt and why."""
+    with _mailer() as mailer:
+        job = mailer.get(job_id)
+    views.print_json(job) if as_json else views.console.print(views.job_details(job))
+
+
+@app.command(name="list", epilog="Example: `mailer list --state deferred --limit 20`")
+def list_jobs(
+    state: Annotated[JobState | None, typer.Option(help="Only those in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, those first that changed their state last."""
+    with _mailer() as mailer:
+        jobs = mailer.list(state, limit)
+    if as_json:
+        views.print_json(jobs)
+    elif jobs:
+        views.console.print(views.job_list(jobs))
+    else:
+        typer.echo("no jobs", err=True)
+
+
+@app.command(epilog="Example: `mailer cancel 01a207bc-7fbf-7fc9-a827-8f69585200b1`")
+def cancel(job_ids: JobIds) -> None:
+    """Keep jobs from being sent; exit code 1 where it was too late for one."""
+    too_late = False
+    with _mailer() as mailer:
+        for job_id in job_ids:
+            done = mailer.cancel(job_id)
+            too_late |= not done
+            typer.echo(f"{job_id} {'canceled' if done else 'too late'}")
+    raise typer.Exit(int(too_late))
+
+
+@app.command(epilog="Example: `mailer retry 01a207bc-7fbf-7fc9-a827-8f69585200b1`")
+def retry(job_ids: JobIds) -> None:
+    """Try jobs again now: those that wait, and those that ended without reaching everybody."""
+    with _mailer() as mailer:
+        for job_id in job_ids:
+            mailer.retry(job_id)
+            typer.echo(f"{job_id} due now")
+
+
+@app.command(epilog="Example: `mailer reschedule 01a207bc-7fbf-7fc9-a827-8f69585200b1 --at 2h`")
+def reschedule(
+    job_id: JobId, at: Annotated[str, typer.Option(help="10m, 2h, 1d or a date and time.")]
+) -> None:
+    """Give a job that waits another time."""
+    moment = parse_moment(at)
+    with _mailer() as mailer:
+        mailer.reschedule(job_id, moment)
+    typer.echo(f"{job_id} due {moment.isoformat(timespec='seconds')}")
+
+
+@app.command(epilog="Example: `mailer stats --watch`")
+def stats(
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Every second, until Ctrl-C.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Count the jobs in each state, and name the relays that are paused."""
+    from rich.live import Live  # noqa: PLC0415 - only here
+
+    from mailer.cli.statistics import read, table  # noqa: PLC0415 - only here
+
+    with _mailer() as mailer:
+        if as_json:
+            views.print_json(read(mailer))
+        elif not watch:
+            views.console.print(table(read(mailer)))
+        else:
+            with Live(console=views.console, auto_refresh=False) as live:
+                while True:
+                    live.update(table(read(mailer)), refresh=True)
+                    time.sleep(1)
+
+
+@app.command(epilog="Example: `mailer doctor`")
+def doctor(*, as_json: AsJson = False) -> None:
+    """Check Redis, the broker, the workers, the relay and the clock, and say what to change."""
+    from mailer.cli.doctor import examine, report  # noqa: PLC0415 - only here
+
+    findings = examine(load_settings())
+    if as_json:
+        views.print_json(findings)
+    else:
+        views.console.print(report(findings))
+    raise typer.Exit(int(any(finding.is_bad for finding in findings)))
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon:
+        raise typer.BadParameter(f"--header {line!r} looks like 'Name: value'")
+    return name.strip(), value.strip()

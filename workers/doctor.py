@@ -1,0 +1,91 @@
+"""The part of ``mailer doctor`` that needs Celery and SMTP: ``python -m workers.doctor``.
+
+Prints a JSON list of findings; `mailer.cli.doctor` shows them.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+
+import msgspec
+from celery import Celery
+
+from mailer.cli.doctor import Finding, Verdict
+from mailer.settings import Settings
+from workers.app import app
+from workers.relay import Relay
+from workers.smtp.pool import Connector, RelayFault
+from workers.smtp.session import Timeouts
+
+_PATIENCE = 20.0  # seconds for the relay; a worker would wait longer
+_ANSWERS_WITHIN = 1.0  # seconds for the workers
+
+
+def examine(app: Celery, settings: Settings) -> Iterator[Finding]:
+    """Check what a worker depends on."""
+    yield from _broker(app)
+    yield from _roots(settings)
+    relay = Relay.parse(settings.relay_url.get_secret_value())
+    yield asyncio.run(_relay(relay, settings))
+
+
+def _broker(app: Celery) -> Iterator[Finding]:
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=_PATIENCE)
+            where = connection.as_uri()  # without its password
+    except Exception as error:  # noqa: BLE001 - the broker client raises what it likes
+        yield Finding("broker", Verdict.BAD, str(error), "start it, or set MAILER_BROKER_URL")
+        return
+    yield Finding("broker", Verdict.GOOD, where)
+    names = sorted(app.control.inspect(timeout=_ANSWERS_WITHIN).ping() or {})
+    if names:
+        yield Finding("workers", Verdict.GOOD, ", ".join(names))
+    else:
+        yield Finding("workers", Verdict.DOUBTFUL, "none answers", "start one: mailer worker")
+
+
+def _roots(settings: Settings) -> Iterator[Finding]:
+    for root in settings.attachment_roots:
+        if root.is_dir() and os.access(root, os.R_OK | os.X_OK):
+            yield Finding("attachments", Verdict.GOOD, str(root))
+        else:
+            advice = "create or mount it, or change MAILER_ATTACHMENT_ROOTS"
+            yield Finding("attachments", Verdict.BAD, f"{root} can't be read", advice)
+
+
+async def _relay(relay: Relay, settings: Settings) -> Finding:
+    connector = Connector(
+        relay,
+        ehlo_hostname=settings.ehlo_hostname,
+        connect_timeout=min(_PATIENCE, settings.smtp_connect_seconds),
+        timeouts=Timeouts(),
+        tls_context=relay.tls_context(),
+    )
+    try:
+        session = await connector()
+    except RelayFault as fault:
+        found = f"{relay.name}: {fault.phase}: {fault.reason}"
+        return Finding("relay", Verdict.BAD, found, _advice(fault.phase))
+    await session.quit()
+    signed_in = f", signed in as {relay.username}" if relay.username else ""
+    offers = ", ".join(sorted(session.extensions)) or "no extensions"
+    return Finding("relay", Verdict.GOOD, f"{relay.name}, TLS {relay.tls}{signed_in}; {offers}")
+
+
+def _advice(phase: str) -> str:
+    return {
+        "connect": "check host and port in MAILER_RELAY_URL, and the firewall",
+        "tls": "check the certificate's name and issuer; smtps:// is for port 465, starttls for 587",
+        "auth": "check user and password in MAILER_RELAY_URL; special characters are %-encoded",
+    }.get(phase, "")
+
+
+def main() -> None:
+    """Print the findings as JSON."""
+    sys.stdout.buffer.write(msgspec.json.encode(list(examine(app, app.settings))))
+
+
+if __name__ == "__main__":
+    main()
