@@ -9,7 +9,7 @@ import structlog
 from mailer.errors import MailerError, StoreUnavailable
 from mailer.mime import NeedsSmtpUtf8, build
 from mailer.retry import RetryPolicy
-from mailer.store.agenda import Assignment, Result
+from mailer.store.agenda import Assignment, Lease, Result
 from mailer.store.keys import LANES
 from workers.clock import ServerClock
 from workers.contents import Contents
@@ -88,19 +88,23 @@ class Deliverer:
                 batch.left(job)
                 if self.breaker.pause:
                     return None
-                if not self.leases.holds(job.lease):
-                    raise LeaseLost
                 session = await seat.session()
                 envelope, message = await self._built(job, addresses, session)
+                self._check(job.lease)  # connecting and reading may have taken long
                 transcript = await session.transact(envelope, message)
                 if session.was_dead(transcript):
                     session = await seat.fresh_session()
+                    self._check(job.lease)
                     transcript = await session.transact(envelope, message)
         except RelayFault as fault:
             return broken_relay(fault.phase, fault.reply, fault.reason, len(addresses))
         except OSError as error:
             return postponed(f"an attachment can't be read now: {error.strerror}", len(addresses))
         return classify(transcript, len(addresses))
+
+    def _check(self, lease: Lease) -> None:
+        if not self.leases.holds(lease):
+            raise LeaseLost
 
     async def _built(
         self, job: Assignment, addresses: Sequence[str], session: Session

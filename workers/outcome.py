@@ -65,10 +65,10 @@ def classify(transcript: Transcript, recipients: int) -> Outcome:
     fault = next((r for r in replies if r and r.code in _RELAY_FAULTS), None)
     reason = str(fault) if fault else transcript.failure
     broke_off = transcript.failure and transcript.phase is not Phase.DOT
-    if fault or (broke_off and not _decided(transcript)):
+    if fault or (broke_off and not _decided(transcript, recipients)):
         return _broken_off(transcript, recipients, fault, reason or "")
     common = _common_verdict(transcript)
-    judgements = [_judge(reply, common) for reply in _about_recipients(transcript)]
+    judgements = [_judge(reply, common) for reply in _about(transcript)]
     judgements += [common] * (recipients - len(judgements))
     decisive = _decisive(transcript, judgements)
     return Outcome(transcript.phase, judgements, decisive, _reason(judgements))
@@ -85,26 +85,32 @@ def postponed(reason: str, recipients: int) -> Outcome:
     return Outcome(None, [Judgement(Verdict.DEFERRED, reason)] * recipients, None, reason)
 
 
-def _decided(transcript: Transcript) -> bool:
+def _decided(transcript: Transcript, recipients: int) -> bool:
     """Whether the server spoke its mind on the message, whatever became of the session then."""
-    if transcript.mail and transcript.mail.code >= 400:
+    turned_away = [reply for reply in transcript.recipients if reply.code >= 400]
+    if turned_away and len(turned_away) == recipients:
         return True
-    return any(reply and reply.code >= 400 for reply in (transcript.data, transcript.final))
+    said = (transcript.mail, transcript.data, transcript.final)
+    return any(reply and reply.code >= 400 for reply in said)
 
 
 def _broken_off(
     transcript: Transcript, recipients: int, fault: Reply | None, reason: str
 ) -> Outcome:
     """Keep what was said for good about single recipients; the others were not tried."""
-    judgements = [
-        Judgement(Verdict.REFUSED, str(reply)) if _is_refusal(reply) else _untried(reason)
-        for reply in _about_recipients(transcript)
-    ]
+    judgements = [_of_broken_off(reply, transcript, reason) for reply in _about(transcript)]
     judgements += [_untried(reason)] * (recipients - len(judgements))
     return Outcome(transcript.phase, judgements, fault, reason, relay_fault=reason)
 
 
-def _about_recipients(transcript: Transcript) -> Sequence[Reply]:
+def _of_broken_off(reply: Reply, transcript: Transcript, reason: str) -> Judgement:
+    final = transcript.final
+    if reply.positive and final and final.positive:
+        return Judgement(Verdict.ACCEPTED, str(final))  # the fault was at another's RCPT
+    return Judgement(Verdict.REFUSED, str(reply)) if _is_refusal(reply) else _untried(reason)
+
+
+def _about(transcript: Transcript) -> Sequence[Reply]:
     """Leave out what says nothing of them: the 503s to RCPTs pipelined behind a refused MAIL."""
     mail_taken = transcript.mail is not None and transcript.mail.positive
     return transcript.recipients if mail_taken else ()

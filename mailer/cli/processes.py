@@ -10,7 +10,7 @@ from mailer.errors import MailerError
 from mailer.settings import load_settings
 
 # Flower hides the columns that matter most here by default
-_COLUMNS = "name,uuid,state,retries,eta,exception,result,received,started,runtime,worker"
+_COLUMNS = "uuid,state,retries,eta,exception,result,received,runtime,worker"
 
 
 class MissingExtra(MailerError):

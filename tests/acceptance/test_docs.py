@@ -211,6 +211,37 @@ def test_the_readme_shows_the_flask_application_verbatim():
     assert shown == [(ROOT / "examples/flask_app.py").read_text()]
 
 
+# The two commands
+
+
+@pytest.mark.parametrize(
+    ("target", "command"), [("demo", "/mailer demo"), ("test", "/python -m pytest")]
+)
+def test_a_make_target_runs_what_the_tests_run(target, command):
+    done = subprocess.run(
+        ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.splitlines()[-1].strip().endswith(command)
+
+
+@pytest.mark.slow
+def test_the_demo_ends_as_it_should(tmp_path):
+    """Every email ended as its scene says, or the exit code would be 1."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MAILER_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "mailer.cli", "demo"],
+        env={**environment, "TMPDIR": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,  # as promised
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Every email ended as it should." in done.stdout
+    assert list(tmp_path.glob("mailer-demo-*/inbox/*.eml"))
+
+
 # What the documentation names
 
 

@@ -23,7 +23,9 @@ class FlaskProcess(Process):
     def __init__(self, app: Path, settings: dict[str, str], log: Path) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        super().__init__(["flask", "--app", str(app), "run", "-p", str(self.port)], settings, log)
+        super().__init__(
+            ["flask", "--app", str(app.with_suffix("")), "run", "-p", str(self.port)], settings, log
+        )
 
     def _ready(self) -> bool:
         return self.running and b"Running on" in self.log.read_bytes()

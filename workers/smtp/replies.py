@@ -78,7 +78,8 @@ class ReplyParser:
         if len(line) > MAX_LINE:
             raise MalformedReply(f"a line of the reply is over {MAX_LINE} bytes long")
         code, separator, text = line[:3], line[3:4], line[4:]
-        if not (code.isdigit() and b"200" <= code <= b"599" and separator in (b" ", b"-", b"")):
+        is_code = len(code) == 3 and code.isdigit() and b"200" <= code <= b"599"
+        if not (is_code and separator in (b" ", b"-", b"")):
             raise MalformedReply(f"no SMTP reply: {line[:60]!a}")
         self._lines.append(text.decode("utf-8", "backslashreplace").strip())
         if separator == b"-":

@@ -1,0 +1,365 @@
+from datetime import UTC, datetime
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailer.address import Address
+from mailer.job import Decision, JobState, Priority, Recipient, RecipientState
+from mailer.message import Message
+from mailer.retry import RetryPolicy
+from mailer.store.agenda import ENDED, NOW, Assignment, Lease
+from mailer.store.records import Head
+from workers.outcome import Judgement, Outcome, Verdict
+from workers.settlement import Circumstances, fail, hand_back, open_recipients, settle
+from workers.smtp.replies import Reply
+from workers.smtp.session import Phase
+
+ACCEPTED, DEFERRED, TOO_MANY = Verdict.ACCEPTED, Verdict.DEFERRED, Verdict.TOO_MANY
+REFUSED, UNTRIED = Verdict.REFUSED, Verdict.UNTRIED
+SINCE = 1_800_000_000_000
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+WORDS = {
+    ACCEPTED: "250 2.0.0 queued",
+    DEFERRED: "450 4.7.1 greylisted",
+    TOO_MANY: "452 4.5.3 enough",
+    REFUSED: "550 5.1.1 unknown",
+    UNTRIED: "421 4.3.2 shutting down",
+}
+
+
+def recipients(states):
+    """Make recipients of a string: p(ending), d(eferred), a(ccepted), r(efused)."""
+    state = {s[0]: s for s in RecipientState}
+    return tuple(Recipient(f"{n}@example.org", state[s]) for n, s in enumerate(states))
+
+
+def letters(result):
+    return "".join(recipient.state[0] for recipient in result.recipients)
+
+
+def assignment(states="p", tries=0, retry=None, expires_ms=0):
+    return Assignment(
+        lease=Lease("j", 7),
+        head=Head("<m@example.com>", "a@example.com", "s", "a@example.com", retry=retry),
+        message=Message("<m@example.com>", Address("a@example.com", "", "a@example.com")),
+        recipients=recipients(states),
+        priority=Priority.NORMAL,
+        tries=tries,
+        since_ms=SINCE,
+        expires_ms=expires_ms,
+        begun_ms=SINCE,
+    )
+
+
+def outcome(*verdicts, phase=Phase.DOT):
+    judgements = [Judgement(verdict, WORDS[verdict]) for verdict in verdicts]
+    worst = next((v for v in reversed(Verdict) if v in verdicts), ACCEPTED)
+    said = WORDS[worst]
+    fault = said if UNTRIED in verdicts else None
+    return Outcome(phase, judgements, Reply.of(int(said[:3]), said[4:]), said, fault)
+
+
+def circumstances(age=0, chance=0.0, pause=0):
+    return Circumstances("w1", "mx:25", RetryPolicy(), SINCE + age, chance, pause)
+
+
+ONCE, QUICK = RetryPolicy(max_attempts=1), RetryPolicy(delays=(1,), give_up_after=10)
+
+
+@pytest.mark.parametrize(
+    ("job", "heard", "given", "state", "due", "tries", "after", "decision"),
+    [
+        # what is recorded of it: state, due (ms since SINCE), tries, recipients, decision
+        pytest.param(
+            assignment("pp"), [ACCEPTED, ACCEPTED], {}, "sent", ENDED, 1, "aa", "sent", id="sent"
+        ),
+        pytest.param(
+            assignment("pp"),
+            [ACCEPTED, REFUSED],
+            {},
+            *("partially_sent", ENDED, 1, "ar", "fail"),
+            id="partially sent",
+        ),
+        pytest.param(
+            assignment("pp"),
+            [REFUSED, REFUSED],
+            {},
+            *("failed", ENDED, 1, "rr", "fail"),
+            id="failed",
+        ),
+        pytest.param(
+            assignment("ppp"),
+            [ACCEPTED, DEFERRED, REFUSED],
+            {},
+            *("deferred", MINUTE, 1, "adr", "retry"),
+            id="one is deferred alone",
+        ),
+        pytest.param(
+            assignment("adr", tries=1),
+            [ACCEPTED],
+            {"age": HOUR},
+            *("partially_sent", ENDED, 2, "aar", "fail"),
+            id="the last one open is accepted",
+        ),
+        pytest.param(
+            assignment("ad", tries=1),
+            [ACCEPTED],
+            {"age": HOUR},
+            *("sent", ENDED, 2, "aa", "sent"),
+            id="all are accepted in the end",
+        ),
+        pytest.param(
+            assignment("ad", tries=1),
+            [DEFERRED],
+            {"age": HOUR},
+            *("deferred", HOUR + 5 * MINUTE, 2, "ad", "retry"),
+            id="deferred again",
+        ),
+        pytest.param(
+            assignment("d", tries=1),
+            [DEFERRED],
+            {"chance": 0.5},
+            *("deferred", 5 * MINUTE + MINUTE // 2, 2, "d", "retry"),
+            id="with jitter",
+        ),
+        pytest.param(
+            assignment("ad", tries=40),
+            [DEFERRED],
+            {"age": 5 * DAY},
+            *("partially_sent", ENDED, 41, "ar", "fail"),
+            id="given up by age, partially sent",
+        ),
+        pytest.param(
+            assignment("dd", tries=40),
+            [DEFERRED, DEFERRED],
+            {"age": 5 * DAY},
+            *("failed", ENDED, 41, "rr", "fail"),
+            id="given up by age",
+        ),
+        pytest.param(
+            assignment("p", retry=ONCE),
+            [DEFERRED],
+            {},
+            *("failed", ENDED, 1, "r", "fail"),
+            id="given up by attempts",
+        ),
+        pytest.param(
+            assignment("p", retry=QUICK),
+            [DEFERRED],
+            {"age": 5000},
+            *("deferred", 6000, 1, "d", "retry"),
+            id="the email's own policy",
+        ),
+        pytest.param(
+            assignment("p"),
+            [UNTRIED],
+            {"pause": 8000},
+            *("deferred", 8000, 0, "p", "pause"),
+            id="relay fault",
+        ),
+        pytest.param(
+            assignment("p", retry=ONCE),
+            [UNTRIED],
+            {"pause": 8000},
+            *("deferred", 8000, 0, "p", "pause"),
+            id="relay fault uses no attempt up",
+        ),
+        pytest.param(
+            assignment("d", tries=3),
+            [UNTRIED],
+            {"pause": 8000, "age": HOUR},
+            *("deferred", HOUR + 8000, 3, "d", "pause"),
+            id="relay fault after other attempts",
+        ),
+        pytest.param(
+            assignment("pp"),
+            [REFUSED, UNTRIED],
+            {"pause": 8000},
+            *("deferred", 8000, 0, "rp", "pause"),
+            id="relay fault, one refused before",
+        ),
+        pytest.param(
+            assignment("pp"),
+            [ACCEPTED, UNTRIED],
+            {"pause": 8000},
+            *("deferred", 8000, 0, "ap", "pause"),
+            id="relay fault, one accepted all the same",
+        ),
+        pytest.param(
+            assignment("d", tries=3),
+            [UNTRIED],
+            {"pause": 8000, "age": 5 * DAY},
+            *("failed", ENDED, 3, "r", "fail"),
+            id="relay fault, given up by age",
+        ),
+        pytest.param(
+            assignment("ppp"),
+            [ACCEPTED, TOO_MANY, TOO_MANY],
+            {},
+            *("deferred", NOW - SINCE, 0, "add", "retry"),
+            id="too many: the others go at once",
+        ),
+        pytest.param(
+            assignment("pp", retry=ONCE),
+            [ACCEPTED, TOO_MANY],
+            {},
+            *("deferred", NOW - SINCE, 0, "ad", "retry"),
+            id="too many uses no attempt up",
+        ),
+        pytest.param(
+            assignment("pp"),
+            [TOO_MANY, TOO_MANY],
+            {},
+            *("deferred", MINUTE, 1, "dd", "retry"),
+            id="too many although none: as any deferral",
+        ),
+        pytest.param(
+            assignment("p", expires_ms=SINCE + 20_000),
+            [DEFERRED],
+            {},
+            *("deferred", 20_000, 1, "d", "retry"),
+            id="due at its expiry",
+        ),
+        pytest.param(
+            assignment("p", expires_ms=SINCE + 20_000),
+            [UNTRIED],
+            {"pause": 60_000},
+            *("deferred", 20_000, 0, "p", "pause"),
+            id="paused until its expiry",
+        ),
+        pytest.param(
+            assignment("p", expires_ms=SINCE + HOUR),
+            [DEFERRED],
+            {},
+            *("deferred", MINUTE, 1, "d", "retry"),
+            id="due before its expiry",
+        ),
+        pytest.param(
+            assignment("p", expires_ms=SINCE + HOUR),
+            [ACCEPTED],
+            {"age": 2 * HOUR},
+            *("sent", ENDED, 1, "a", "sent"),
+            id="sent, though late",
+        ),
+    ],
+)
+def test_an_attempt_leads_to_a_state(job, heard, given, state, due, tries, after, decision):
+    result = settle(job, outcome(*heard), circumstances(**given))
+    assert (result.state, letters(result), result.tries) == (state, after, tries)
+    assert result.due_ms == (due + SINCE if due else ENDED)
+    assert result.attempt.decision == decision
+    assert result.attempt.n == job.tries + 1
+    assert result.lease == job.lease
+    assert [r.address for r in result.recipients] == [r.address for r in job.recipients]
+
+
+def test_an_attempt_is_recorded_with_all_that_explains_it():
+    result = settle(assignment("pp"), outcome(ACCEPTED, DEFERRED), circumstances(age=1500))
+    attempt = result.attempt
+    assert (attempt.worker, attempt.relay, attempt.phase) == ("w1", "mx:25", "dot")
+    assert (attempt.code, attempt.enhanced_code) == (450, "4.7.1")
+    assert attempt.reply == "450 4.7.1 greylisted"
+    assert attempt.started_at == datetime.fromtimestamp(SINCE / 1000, UTC)
+    assert (attempt.ended_at - attempt.started_at).total_seconds() == 1.5
+    assert (attempt.next_attempt_at - attempt.ended_at).total_seconds() == 60
+
+
+def test_each_recipient_keeps_the_relays_last_word():
+    result = settle(assignment("ppp"), outcome(ACCEPTED, DEFERRED, REFUSED), circumstances())
+    assert [r.reply for r in result.recipients] == [
+        WORDS[ACCEPTED],
+        WORDS[DEFERRED],
+        WORDS[REFUSED],
+    ]
+
+
+def test_what_goes_at_once_is_said_to_go_now():
+    result = settle(assignment("pp"), outcome(ACCEPTED, TOO_MANY), circumstances(age=1500))
+    assert result.attempt.next_attempt_at == result.attempt.ended_at
+
+
+def test_giving_up_says_why_and_keeps_the_recipients_reply():
+    result = settle(assignment("p", retry=ONCE), outcome(DEFERRED), circumstances())
+    assert result.attempt.reply == "450 4.7.1 greylisted (given up after 1 attempts)"
+    assert result.attempt.next_attempt_at is None
+    assert result.recipients[0].reply == "450 4.7.1 greylisted"
+
+
+@pytest.mark.parametrize(
+    ("states", "after", "state"),
+    [("pd", "rr", "failed"), ("ap", "ar", "partially_sent"), ("ra", "ra", "partially_sent")],
+)
+def test_what_cannot_be_sent_at_all_fails_for_those_who_are_open(states, after, state):
+    job = assignment(states, tries=2)
+    result = fail(job, "too large", circumstances())
+    assert (letters(result), result.state, result.due_ms) == (after, state, ENDED)
+    assert (result.tries, result.attempt.decision, result.attempt.reply) == (3, "fail", "too large")
+    for before, now in zip(job.recipients, result.recipients, strict=True):
+        assert now == before if before.state in "ra" else now.state != "accepted"
+
+
+@pytest.mark.parametrize(("tries", "state"), [(0, "queued"), (3, "deferred")])
+def test_what_was_not_tried_is_handed_back_as_it_was(tries, state):
+    job = assignment("apd", tries=tries)
+    result = hand_back(job)
+    assert (result.state, result.due_ms, result.tries) == (state, NOW, tries)
+    assert (result.recipients, result.attempt) == (job.recipients, None)
+
+
+def test_those_open_are_the_pending_and_the_deferred():
+    states = [recipient.state for recipient in open_recipients(recipients("padrus"))]
+    assert states == [RecipientState.PENDING, RecipientState.DEFERRED]
+
+
+@st.composite
+def rounds(draw):
+    """Some rounds: for each, verdicts enough for any number open, the time passed, a pause."""
+    verdict = st.sampled_from(list(Verdict))
+    one = st.tuples(
+        st.lists(verdict, min_size=4, max_size=4),
+        st.integers(0, 2 * DAY),
+        st.integers(0, 60_000),
+        st.floats(0, 1),
+    )
+    return draw(st.lists(one, min_size=1, max_size=8))
+
+
+policies = st.builds(
+    RetryPolicy,
+    delays=st.lists(st.floats(0, 1e5), min_size=1, max_size=3).map(tuple),
+    give_up_after=st.floats(0.001, 1e6),
+    max_attempts=st.none() | st.integers(1, 4),
+)
+
+
+@given(
+    count=st.integers(1, 4),
+    policy=st.none() | policies,
+    expires=st.just(0) | st.integers(SINCE + 1, SINCE + DAY),
+    rounds=rounds(),
+)
+def test_whatever_happens_an_accepted_recipient_stays_so_and_a_job_ends_or_waits(
+    count, policy, expires, rounds
+):
+    job, age = assignment("p" * count, retry=policy, expires_ms=expires), 0
+    for verdicts, passed, pause, chance in rounds:
+        age += passed
+        heard = outcome(*verdicts[: len(open_recipients(job.recipients))])
+        result = settle(job, heard, circumstances(age, chance, pause))
+        for before, after in zip(job.recipients, result.recipients, strict=True):
+            assert before.address == after.address
+            if before.state not in {RecipientState.PENDING, RecipientState.DEFERRED}:
+                assert after == before
+        left = open_recipients(result.recipients)
+        assert result.tries in {job.tries, job.tries + 1}
+        if result.state.ended:
+            assert (result.due_ms, left) == (ENDED, [])
+            assert result.attempt.decision in {Decision.SENT, Decision.FAIL}
+            return
+        assert result.state is JobState.DEFERRED
+        assert result.due_ms > ENDED
+        assert left
+        assert result.attempt.decision in {Decision.RETRY, Decision.PAUSE}
+        job = attrs.evolve(job, recipients=result.recipients, tries=result.tries)
