@@ -12,9 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from mailer.errors import MailerError
 from mailer.testing.ports import free_port
 
 _LOOK_EVERY = 0.02  # seconds between looks at a condition of another process
+
+
+class ProcessFailed(MailerError):
+    """A process did not do what it was started for; with the end of what it printed."""
 
 
 class Process:
@@ -84,7 +89,7 @@ class Process:
         while not self._ready():
             if not self.running or time.monotonic() > deadline:
                 why = "did not get ready" if self.running else "ended"
-                raise RuntimeError(f"{' '.join(self._arguments[2:4])} {why}:\n{self.tail()}")
+                raise ProcessFailed(f"{' '.join(self._arguments[2:4])} {why}:\n{self.tail()}")
             time.sleep(_LOOK_EVERY)
 
     def tail(self, lines: int = 20) -> str:

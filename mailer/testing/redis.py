@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
+from mailer.errors import MailerError
 from mailer.testing.ports import free_port
 
 _HOST = "127.0.0.1"
@@ -27,7 +28,7 @@ _PAUSE_SECONDS = 0.005  # between two tries to reach a server that does not list
 _STOP_SECONDS = 10.0
 
 
-class EmbeddedRedisError(RuntimeError):
+class EmbeddedRedisError(MailerError):
     """The server could not be found, or did not start; the text says what to do."""
 
 

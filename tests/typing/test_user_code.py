@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.slow
-def test_user_code_passes_a_strict_type_checker():
+def test_user_code_passes_a_strict_type_checker() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", str(HERE / "user_code.py")],
         cwd=HERE.parents[1],
