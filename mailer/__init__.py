@@ -11,6 +11,7 @@ from mailer.email import Email
 from mailer.errors import (
     AttachmentUnavailable,
     IdempotencyConflict,
+    InvalidArgument,
     InvalidEmail,
     InvalidSetting,
     JobNotFound,
@@ -41,6 +42,7 @@ __all__ = [
     "Decision",
     "Email",
     "IdempotencyConflict",
+    "InvalidArgument",
     "InvalidEmail",
     "InvalidSetting",
     "Job",

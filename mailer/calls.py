@@ -6,7 +6,6 @@
 import time
 from collections.abc import Generator, Iterable, Iterator
 from datetime import datetime
-from itertools import islice
 from typing import Any, TypeVar
 
 import attrs
@@ -14,7 +13,7 @@ import msgspec
 
 from mailer.email import Email
 from mailer.enqueueing import new_job
-from mailer.errors import InvalidEmail, WaitTimeout, WrongState
+from mailer.errors import InvalidArgument, InvalidEmail, WaitTimeout, WrongState
 from mailer.job import Job, JobState, Receipt, Recipient, RecipientState
 from mailer.settings import Settings
 from mailer.store.jobs import Jobs, NewJob, StoredJob
@@ -63,8 +62,12 @@ class Calls:
 
     def enqueue_many(self, emails: Iterable[Email]) -> Call[list[Receipt]]:
         receipts: list[Receipt] = []
-        for chunk in _chunks(map(self._new_job, emails)):
-            receipts += yield self._jobs.enqueue(chunk)
+        for chunk in _chunks(self._new_jobs(emails)):
+            if chunk.jobs:
+                receipts += yield self._jobs.enqueue(chunk.jobs)
+            if chunk.error:
+                chunk.error.receipts = receipts
+                raise chunk.error
         return receipts
 
     def get(self, job_id: str) -> Call[Job]:
@@ -89,8 +92,8 @@ class Calls:
         return state is JobState.CANCELED
 
     def reschedule(self, job_id: str, at: datetime) -> Call[None]:
-        if at.utcoffset() is None:
-            raise InvalidEmail("at", "has no time zone; write for example datetime.now(UTC)")
+        if not isinstance(at, datetime) or at.utcoffset() is None:
+            raise InvalidArgument("at", "is a datetime with its zone, such as datetime.now(UTC)")
         yield from self._move(job_id, milliseconds(at))
 
     def retry(self, job_id: str) -> Call[None]:
@@ -105,6 +108,10 @@ class Calls:
                 return
 
     def list(self, state: str | None, limit: int) -> Call[list[Job]]:
+        if state is not None and state not in set(JobState):
+            raise InvalidArgument("state", f"is one of {', '.join(JobState)}")
+        if limit < 1:
+            raise InvalidArgument("limit", "is at least 1")
         states = [JobState(state)] if state else list(JobState)
         found: list[list[tuple[float, str]]] = yield Together(
             [self._jobs.newest(s, limit) for s in states]
@@ -120,6 +127,13 @@ class Calls:
     def paused_relays(self) -> Call[dict[str, str]]:
         paused: dict[str, str] = yield self._jobs.paused_relays()
         return paused
+
+    def _new_jobs(self, emails: Iterable[Email]) -> Iterator[NewJob]:
+        for i, email in enumerate(emails):
+            try:
+                yield self._new_job(email)
+            except InvalidEmail as error:
+                raise InvalidEmail(f"emails[{i}].{error.field}", error.reason) from None
 
     def _new_job(self, email: Email) -> NewJob:
         if not isinstance(email, Email):
@@ -146,17 +160,29 @@ def _to_be_tried_again(stored: StoredJob) -> tuple[Recipient, ...]:
     return again
 
 
-def _chunks(jobs: Iterator[NewJob]) -> Iterator[list[NewJob]]:
+@attrs.frozen
+class _Chunk:
+    """Jobs to be recorded together, and the mistake behind them, if there is one."""
+
+    jobs: list[NewJob]
+    error: InvalidEmail | None = None
+
+
+def _chunks(jobs: Iterator[NewJob]) -> Iterator[_Chunk]:
     """Cut a stream into chunks, by number and by the bytes of their bodies."""
-    while chunk := list(islice(jobs, 1)):
-        size = _size(chunk[0])
-        while len(chunk) < CHUNK_EMAILS and size < CHUNK_BYTES:
-            job = next(jobs, None)
-            if job is None:
-                break
+    chunk: list[NewJob] = []
+    size = 0
+    try:
+        for job in jobs:
             chunk.append(job)
             size += _size(job)
-        yield chunk
+            if len(chunk) == CHUNK_EMAILS or size >= CHUNK_BYTES:
+                yield _Chunk(chunk)
+                chunk, size = [], 0
+    except InvalidEmail as error:
+        yield _Chunk(chunk, error)
+        return
+    yield _Chunk(chunk)
 
 
 def _size(job: NewJob) -> int:

@@ -46,7 +46,12 @@ class Mailer:
         return self._run(self._calls.enqueue(email))
 
     def enqueue_many(self, emails: Iterable[Email]) -> list[Receipt]:
-        """Record any number of emails, streamed in chunks; each chunk is stored whole or not."""
+        """Record any number of emails, streamed in chunks; each chunk is stored whole or not.
+
+        Raises:
+            InvalidEmail: naming the email, such as ``emails[150].to``; those before it are
+                stored, and their receipts are with the error.
+        """
         return self._run(self._calls.enqueue_many(emails))
 
     def get(self, job_id: str) -> Job:

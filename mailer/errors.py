@@ -4,13 +4,19 @@ Each carries a sentence that says what is wrong and, where something can be chan
 change. All survive pickling, because applications pass them between processes.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mailer.job import Receipt
+
 
 class MailerError(Exception):
     """The base of every error below."""
 
 
-class InvalidEmail(MailerError, ValueError):
-    """An email that can't be sent as written; nothing was stored.
+class InvalidArgument(MailerError, ValueError):
+    """A call can't be carried out as asked.
 
     Attributes:
         field: the part at fault, as the caller wrote it, for example ``to[2]``.
@@ -24,6 +30,16 @@ class InvalidEmail(MailerError, ValueError):
 
     def __str__(self) -> str:
         return f"{self.field}: {self.reason}"
+
+
+class InvalidEmail(InvalidArgument):
+    """An email that can't be sent as written; it was not stored.
+
+    Attributes:
+        receipts: of the emails before it, where it was one of ``enqueue_many``; they are stored.
+    """
+
+    receipts: "Sequence[Receipt]" = ()
 
 
 class InvalidSetting(MailerError, ValueError):

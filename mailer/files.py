@@ -9,8 +9,10 @@ from pathlib import Path
 from mailer.errors import AttachmentUnavailable
 
 
-def read_allowed(path: Path, roots: Sequence[Path], limit: int) -> bytes:
+def read_allowed(path: Path, roots: Sequence[Path], limit: int, *, whole: bool = True) -> bytes:
     """Read a regular file of up to ``limit`` bytes that lies under one of ``roots``.
+
+    A longer one is refused or, where it need not be read as a ``whole``, cut off.
 
     The file is opened first and judged by what was opened, so that a link swapped in between
     changes nothing. Opening does not block on a FIFO.
@@ -35,7 +37,7 @@ def read_allowed(path: Path, roots: Sequence[Path], limit: int) -> bytes:
         raise AttachmentUnavailable(f"{path} is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
         _require_allowed(_opened_path(descriptor, path), roots)
-        if opened.st_size > limit:
+        if whole and opened.st_size > limit:
             raise AttachmentUnavailable(
                 f"{path} has {opened.st_size} bytes; at most {limit} are allowed "
                 "(MAILER_MAX_ATTACHMENT_BYTES)"

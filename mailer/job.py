@@ -79,7 +79,10 @@ TRANSITIONS: MappingProxyType[tuple[JobState | None, JobState], str] = MappingPr
         (JobState.SENDING, JobState.FAILED): "every recipient was refused, or the retries ended",
         (JobState.SENDING, JobState.DEFERRED): "a temporary refusal or a fault of the relay",
         (JobState.SENDING, JobState.QUEUED): "handed back by a worker that stops",
-        (JobState.SENDING, JobState.UNCONFIRMED): "an at-most-once outcome that nobody knows",
+        (
+            JobState.SENDING,
+            JobState.UNCONFIRMED,
+        ): "its worker died, and it has expired since: nobody knows whether it left",
         (JobState.DEFERRED, JobState.SENDING): "the next attempt was due and a worker began",
         (JobState.DEFERRED, JobState.CANCELED): "canceled",
         (JobState.DEFERRED, JobState.EXPIRED): "`expires_at` passed before the next attempt",

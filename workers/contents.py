@@ -34,8 +34,11 @@ class Contents:
             if content is None:
                 raise AttachmentUnavailable(f"the content of {reference.filename} is gone")
             return content
-        path = Path(reference.path)
-        content = await asyncio.to_thread(read_allowed, path, self._roots, reference.size)
+        return await asyncio.to_thread(self._read, Path(reference.path), reference)
+
+    def _read(self, path: Path, reference: AttachmentRef) -> bytes:
+        # one byte more than is expected tells a file that has grown
+        content = read_allowed(path, self._roots, reference.size + 1, whole=False)
         if sha256_of(content) != reference.sha256:
             raise AttachmentUnavailable(f"{path} has changed since it was enqueued")
         return content

@@ -77,7 +77,7 @@ async def _relay(relay: Relay, settings: Settings) -> Finding:
 def _advice(phase: str) -> str:
     return {
         "connect": "check host and port in MAILER_RELAY_URL, and the firewall",
-        "tls": "check the certificate's name and issuer; smtps:// is for port 465, starttls for 587",
+        "tls": "check the certificate's name and issuer; smtps:// is for port 465",
         "auth": "check user and password in MAILER_RELAY_URL; special characters are %-encoded",
     }.get(phase, "")
 

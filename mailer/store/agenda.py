@@ -1,5 +1,6 @@
 """What workers ask of the store, each as one operation: the agenda and its leases."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,6 +76,7 @@ class Result:
 
 
 ENDED, NOW = 0, 1
+log = logging.getLogger(__name__)
 
 
 class Agenda:
@@ -99,7 +101,8 @@ class Agenda:
         """Lease those of ``ids`` that may be delivered now to ``worker``, for ``lease`` seconds."""
 
         def parse(reply: list[Any]) -> list[Assignment]:
-            return [_assignment(fields, reply[0]) for fields in reply[1:]]
+            now, *jobs = reply
+            return [begun for fields in jobs if (begun := _assignment(fields, now))]
 
         keys = [*self._keys.lanes, *self._keys.states, *map(self._keys.job, ids)]
         return run_script("begin", keys, [round(lease * 1000), worker, *ids], parse)
@@ -190,16 +193,21 @@ class Agenda:
 _FIRST_STATE_INDEX = 5  # in the KEYS of finish.lua
 
 
-def _assignment(fields: list[Any], now: int) -> Assignment:
-    (job_id, token, tries, date, since, expires, lane, head, message, recipients) = fields
-    return Assignment(
-        lease=Lease(job_id.decode(), token),
-        head=records.decode_head(head),
-        message=msgspec.structs.replace(records.decode_message(message), date=date),
-        recipients=records.decode_recipients(recipients),
-        priority=LANES[lane - 1],
-        tries=tries,
-        since_ms=since,
-        expires_ms=expires,
-        begun_ms=now,
-    )
+def _assignment(fields: list[Any], now: int) -> Assignment | None:
+    """Read one job; None where its record can't be read, which must not stop its neighbours."""
+    job_id, token, tries, date, since, expires, lane, head, message, recipients = fields
+    try:
+        return Assignment(
+            lease=Lease(job_id.decode(), token),
+            head=records.decode_head(head),
+            message=msgspec.structs.replace(records.decode_message(message), date=date),
+            recipients=records.decode_recipients(recipients),
+            priority=LANES[lane - 1],
+            tries=tries,
+            since_ms=since,
+            expires_ms=expires,
+            begun_ms=now,
+        )
+    except (msgspec.DecodeError, TypeError, ValueError) as error:
+        log.error("the record of job %s can't be read: %s", job_id.decode(), error)
+        return None

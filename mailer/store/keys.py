@@ -2,6 +2,7 @@
 
 import hashlib
 
+from mailer.errors import JobNotFound
 from mailer.job import JobState, Priority
 
 # Lua scripts receive lanes and state indexes in these orders.
@@ -43,7 +44,13 @@ class Keys:
         self._begun = f"{tag}:begun:"
 
     def job(self, job_id: str) -> str:
-        """The record of a job."""
+        """The record of a job.
+
+        Raises:
+            JobNotFound: no job can have such an id.
+        """
+        if not isinstance(job_id, str) or not job_id.isascii():
+            raise JobNotFound(job_id)
         return self._job + job_id
 
     def state(self, state: JobState) -> str:

@@ -14,6 +14,7 @@ from mailer import (
     Attachment,
     Email,
     IdempotencyConflict,
+    InvalidArgument,
     InvalidEmail,
     InvalidSetting,
     JobNotFound,
@@ -165,7 +166,7 @@ class TestJobs:
 
     async def test_rescheduling_needs_a_time_zone_and_a_job_that_waits(self, mailer, delivers):
         receipt = await mailer.enqueue(email())
-        with pytest.raises(InvalidEmail, match="at: has no time zone"):
+        with pytest.raises(InvalidArgument, match="at: is a datetime with its zone"):
             await mailer.reschedule(receipt.id, datetime(2030, 1, 1))  # noqa: DTZ001
         when = datetime(2035, 1, 1, tzinfo=UTC)
         await mailer.reschedule(receipt.id, when)
@@ -287,15 +288,17 @@ class TestEnqueueMany:
             await mailer.enqueue_many(stream())
         assert (await mailer.counts())[JobState.QUEUED] == 2
 
-    async def test_a_bad_email_leaves_the_chunks_before_it_stored(self, mailer, tmp_path):
+    async def test_a_bad_email_is_named_and_those_before_it_are_stored(self, mailer, tmp_path):
         def stream():
             for i in range(300):
                 bad = [Attachment.from_path(tmp_path / "missing.pdf")] if i == 150 else []
                 yield email(attachments=bad)
 
-        with pytest.raises(InvalidEmail, match=r"missing\.pdf does not exist"):
+        with pytest.raises(InvalidEmail, match=r"missing\.pdf does not exist") as raised:
             await mailer.enqueue_many(stream())
-        assert (await mailer.counts())[JobState.QUEUED] == 100
+        assert raised.value.field == "emails[150].attachments[0]"
+        assert len(raised.value.receipts) == 150
+        assert (await mailer.counts())[JobState.QUEUED] == 150
 
     async def test_what_is_no_email_is_named(self, mailer):
         with pytest.raises(InvalidEmail, match="email: is an Email, not dict"):

@@ -212,9 +212,13 @@ class Protocol(RuleBasedStateMachine):
             waiting = job.state in WAITING and job.due <= self.now
             if waiting and 0 < job.expires <= self.now:
                 job.state, job.on_agenda = JobState.EXPIRED, None
+                continue
+            job.interruptions += lost
+            if lost and 0 < job.expires <= self.now:
+                job.state, job.on_agenda = JobState.UNCONFIRMED, None
+                job.token += 1
             elif waiting or lost:
                 assert not job.accepted, "sent again"
-                job.interruptions += lost
                 job.state = JobState.SENDING
                 job.token += 1
                 job.lease = job.on_agenda = self.now + LEASE
@@ -244,7 +248,9 @@ class Protocol(RuleBasedStateMachine):
         state = ACCEPTED if outcome is JobState.SENT else PENDING
         people = tuple(Recipient(r.address, state) for r in begun.recipients)
         result = Result(begun.lease, outcome, due, begun.tries + 1, people, None)
-        assert self.run(self.agenda.finish([result])) == [current]
+        # a result that was recorded before is no news, and no loss either
+        known = job.token == begun.lease.token
+        assert self.run(self.agenda.finish([result])) == [known]
         if current:
             job.state, job.tries = outcome, begun.tries + 1
             job.accepted = outcome is JobState.SENT

@@ -7,44 +7,56 @@
 --          head, message, recipients}}
 --
 -- A job found in `sending` whose lease is over was held by a worker that died: it is taken over,
--- and the lost attempt is put on record, for nobody knows what it sent.
+-- and the lost attempt is put on record, for nobody knows what it sent. Where it has expired since,
+-- it ends as `unconfirmed` instead. An id without a record leaves the agenda.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local index = { scheduled = 4, queued = 5, sending = 6, deferred = 7, expired = 12 }
+local index = { scheduled = 4, queued = 5, sending = 6, deferred = 7, unconfirmed = 11, expired = 12 }
 local lease = now + tonumber(ARGV[1])
 local begun = { now }
+
+local function finish(record, id, lane, from, to)
+  redis.call('HSET', record, 'state', to, 'updated', now)
+  redis.call('ZREM', KEYS[lane], id)
+  redis.call('ZREM', KEYS[index[from]], id)
+  redis.call('ZADD', KEYS[index[to]], now, id)
+end
+
+local function record_interruption(record, job)
+  local attempt = cjson.encode({ n = tonumber(job[6] or 0) + 1, started_at = tonumber(job[13]) / 1000,
+    ended_at = now / 1000, worker = job[12], decision = 'interrupted' })
+  local attempts = redis.call('HGET', record, 'attempts') or ''
+  redis.call('HSET', record, 'attempts', attempts .. attempt .. '\n')
+end
 
 for i = 15, #KEYS do
   local record, id = KEYS[i], ARGV[i - 12]
   local job = redis.call('HMGET', record, 'state', 'due', 'lease', 'lane', 'expires', 'tries',
     'date', 'since', 'head', 'message', 'recipients', 'worker', 'started')
   local state, due, expires = job[1], tonumber(job[2] or 0), tonumber(job[5] or 0)
+  local lane, expired = tonumber(job[4] or 0), expires > 0 and expires <= now
   local lost = state == 'sending' and tonumber(job[3]) <= now
   local waiting = (state == 'scheduled' or state == 'queued' or state == 'deferred') and due <= now
-  if waiting and expires > 0 and expires <= now then
-    redis.call('HSET', record, 'state', 'expired', 'updated', now)
-    redis.call('ZREM', KEYS[tonumber(job[4])], id)
-    redis.call('ZREM', KEYS[index[state]], id)
-    redis.call('ZADD', KEYS[index.expired], now, id)
+  if lost then record_interruption(record, job) end
+  if not state then
+    for l = 1, 3 do redis.call('ZREM', KEYS[l], id) end
+  elseif waiting and expired then
+    finish(record, id, lane, state, 'expired')
+  elseif lost and expired then
+    redis.call('HINCRBY', record, 'token', 1)
+    finish(record, id, lane, state, 'unconfirmed')
   elseif waiting or lost then
-    local tries = tonumber(job[6] or 0)
-    if lost then
-      local attempt = cjson.encode({ n = tries + 1, started_at = tonumber(job[13]) / 1000,
-        ended_at = now / 1000, worker = job[12], decision = 'interrupted' })
-      redis.call('HSET', record, 'attempts', (redis.call('HGET', record, 'attempts') or '')
-        .. attempt .. '\n')
-    end
     local token = redis.call('HINCRBY', record, 'token', 1)
     redis.call('HSET', record, 'state', 'sending', 'updated', now, 'started', now,
       'lease', lease, 'worker', ARGV[2])
-    redis.call('ZADD', KEYS[tonumber(job[4])], lease, id)
+    redis.call('ZADD', KEYS[lane], lease, id)
     if not lost then
       redis.call('ZREM', KEYS[index[state]], id)
       redis.call('ZADD', KEYS[index.sending], now, id)
     end
-    begun[#begun + 1] = { id, token, tries, tonumber(job[7]), tonumber(job[8]), expires,
-      tonumber(job[4]), job[9], job[10], job[11] }
+    begun[#begun + 1] = { id, token, tonumber(job[6] or 0), tonumber(job[7]), tonumber(job[8]),
+      expires, lane, job[9], job[10], job[11] }
   end
 end
 return begun

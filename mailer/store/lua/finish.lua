@@ -5,7 +5,8 @@
 --       17 blob-uses, then the jobs' records
 -- ARGV  for each job: id, token, new state, index of the new state's key, due ms (0: it has
 --       ended; 1: now), tries, recipients, attempt ('': none to record)
--- Returns  for each job 1, or 0 where the token is stale
+-- Returns  for each job 1, or 0 where the token is stale; 1 too where this very result was recorded
+--          before, and only the reply got lost
 --
 -- What was sent needs its body no more: message and blobs go, the record of what happened stays.
 
@@ -17,8 +18,10 @@ for i = 18, #KEYS do
   local at = (i - 18) * 8
   local record, id, state = KEYS[i], ARGV[at + 1], ARGV[at + 3]
   local job = redis.call('HMGET', record, 'state', 'token', 'lane', 'attempts', 'blobs')
-  if job[1] ~= 'sending' or job[2] ~= ARGV[at + 2] then
+  if job[2] ~= ARGV[at + 2] then
     reply[#reply + 1] = 0
+  elseif job[1] ~= 'sending' then
+    reply[#reply + 1] = 1
   else
     local due = tonumber(ARGV[at + 5])
     local attempts = job[4] or ''

@@ -2,12 +2,16 @@
 --
 -- KEYS  1 blobs, 2 blob-uses, 3 the index of their state, then the jobs' records
 -- ARGV  1 their state, 2 the latest ms at which they may have ended, then the jobs' ids
--- Returns  how many were forgotten; a job that was revived meanwhile is kept
+-- Returns  how many were forgotten; a job that was revived meanwhile is kept,
+--          and an entry without a record goes
 
 local count = 0
 for i = 4, #KEYS do
   local job = redis.call('HMGET', KEYS[i], 'state', 'updated', 'blobs')
-  if job[1] == ARGV[1] and tonumber(job[2]) <= tonumber(ARGV[2]) then
+  if not job[1] then
+    redis.call('ZREM', KEYS[3], ARGV[i - 1])
+    count = count + 1
+  elseif job[1] == ARGV[1] and tonumber(job[2]) <= tonumber(ARGV[2]) then
     for sha in string.gmatch(job[3] or '', '%S+') do
       if redis.call('HINCRBY', KEYS[2], sha, -1) <= 0 then
         redis.call('HDEL', KEYS[1], sha)

@@ -1,7 +1,7 @@
 """Both event loops, sessions on a scripted server, and servers that are no SMTP servers."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import uvloop
@@ -9,64 +9,92 @@ import uvloop
 from mailer.testing import Options, SmtpServer
 from workers.relay import Relay, Tls
 from workers.smtp.pool import Connector
-from workers.smtp.session import Envelope, Timeouts
+from workers.smtp.session import Timeouts
 
-MESSAGE = b"Message-ID: <m@example.com>\r\nSubject: hi\r\n\r\nHello\r\n"
-ONE = Envelope("from@example.com", ["jm@example.org"])
-TWO = Envelope("from@example.com", ["jm@example.org", "anna@example.net"])
 PATIENCE = Timeouts(command=20.0, final=20.0)
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
-def both_loops(request):
-    """The loop policy: workers run on uvloop where there is one, and the two differ at the edges."""
-    return asyncio.DefaultEventLoopPolicy() if request.param == "asyncio" else uvloop.EventLoopPolicy()
+def pytest_asyncio_loop_factories(config, item):
+    """Run what speaks SMTP on both loops: workers prefer uvloop, and the two differ at the edges."""
+    if item.path.name in {"test_session.py", "test_pool.py"}:
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}
 
 
-def connector(port, timeouts=PATIENCE, *, connect=20.0, tls=Tls.OFF, context=None, **relay):
-    host = relay.pop("host", "127.0.0.1")
-    return Connector(Relay(host, port, tls, **relay), "client.example", connect, timeouts, context)
+@pytest.fixture
+def connector():
+    """Makes connectors to a port on this machine."""
+
+    def make(
+        port, timeouts=PATIENCE, *, connect=20.0, tls=Tls.OFF, context=None, host="127.0.0.1", **user
+    ):
+        relay = Relay(host, port, tls, **user)
+        return Connector(relay, "client.example", connect, timeouts, context)
+
+    return make
 
 
-@asynccontextmanager
-async def serving(*faults, timeouts=PATIENCE, **options):
-    """A server with these faults and a session on it."""
-    async with SmtpServer(Options(faults=list(faults), **options)) as server:
-        server.state.commands = []
-        session = await connector(server.port, timeouts)()
-        try:
-            yield server, session
-        finally:
-            session.close()
+@pytest.fixture
+def serving(connector):
+    """Runs a server with the given faults; gives it and a session on it."""
+
+    @asynccontextmanager
+    async def run(*faults, timeouts=PATIENCE, **options):
+        async with SmtpServer(Options(faults=list(faults), **options)) as server:
+            session = await connector(server.port, timeouts)()
+            server.state.commands = []
+            try:
+                yield server, session
+            finally:
+                session.close()
+
+    return run
 
 
-@asynccontextmanager
-async def scripted(serve):
-    """Run a server whose every connection is the coroutine ``serve(reader, writer)``."""
-    tasks = set()
+@pytest.fixture
+def scripted():
+    """Runs a server whose every connection is the coroutine ``serve(reader, writer)``."""
 
-    async def handle(reader, writer):
-        tasks.add(asyncio.current_task())
-        try:
-            await serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
+    @asynccontextmanager
+    async def run(serve):
+        tasks = set()
+
+        async def handle(reader, writer):
+            tasks.add(asyncio.current_task())
+            with suppress(OSError, EOFError, asyncio.CancelledError):
+                await serve(reader, writer)
             writer.transport.abort()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        server = await asyncio.start_server(handle, "127.0.0.1", 0)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    return run
 
 
-async def greeted(reader, writer, *extensions):
-    """Say what comes before MAIL."""
-    writer.write(b"220 hello\r\n")
-    await reader.readuntil(b"\r\n")
-    lines = ["test", *extensions]
-    writer.write("".join(f"250-{line}\r\n" for line in lines).encode() + b"250 HELP\r\n")
+@pytest.fixture
+def talking(connector, scripted):
+    """Gives a session on a server that says what ``serve(reader, writer)`` does after EHLO."""
+
+    @asynccontextmanager
+    async def run(serve, *extensions, timeouts=PATIENCE):
+        async def greet_and_serve(reader, writer):
+            writer.write(b"220 hello\r\n")
+            await reader.readuntil(b"\r\n")
+            lines = ["250-test", *(f"250-{name}" for name in extensions), "250 HELP"]
+            writer.write("\r\n".join(lines).encode() + b"\r\n")
+            await serve(reader, writer)
+
+        async with scripted(greet_and_serve) as port:
+            session = await connector(port, timeouts)()
+            try:
+                yield session
+            finally:
+                session.close()
+
+    return run
