@@ -3,6 +3,7 @@
 import os
 import socket
 import tomllib
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +32,7 @@ def _split_on(separator: str) -> BeforeValidator:
     return BeforeValidator(split)
 
 
+_CONFIG_VARIABLE = "MAILER_CONFIG"
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -39,7 +41,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="MAILER_",
-        toml_file=os.environ.get("MAILER_CONFIG", "mailer.toml"),
+        toml_file=os.environ.get(_CONFIG_VARIABLE, "mailer.toml"),
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,  # it may be a password
@@ -157,6 +159,9 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         InvalidSetting: naming the variable and what is wrong with it.
     """
+    config = os.environ.get(_CONFIG_VARIABLE)
+    if config is not None and not Path(config).is_file():
+        raise InvalidSetting(f"{_CONFIG_VARIABLE}: there is no file {config}")
     try:
         settings = Settings(**overrides)
         settings.retry_policy  # noqa: B018 - the policy checks what the fields can't
@@ -168,6 +173,13 @@ def load_settings(**overrides: Any) -> Settings:
         variable = error.field.upper().replace(".", "_")
         raise InvalidSetting(f"MAILER_{variable}: {error.reason}") from None
     return settings
+
+
+def stray_variables() -> dict[str, str | None]:
+    """Name the ``MAILER_*`` variables that are no settings, and what each may be meant for."""
+    known = [f"MAILER_{name.upper()}" for name in Settings.model_fields] + [_CONFIG_VARIABLE]
+    stray = [name for name in os.environ if name.startswith("MAILER_") and name not in known]
+    return {name: next(iter(get_close_matches(name, known, n=1)), None) for name in stray}
 
 
 @cache

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mailer.cli.times import how_long
 from mailer.errors import MailerError, StoreUnavailable
-from mailer.settings import Settings
+from mailer.settings import Settings, stray_variables
 from mailer.store.health import Health
 from mailer.store.keys import LANES, Keys
 from mailer.store.operation import Operation
@@ -64,7 +64,7 @@ def examine(settings: Settings) -> list[Finding]:
         findings = [Finding("Redis", Verdict.BAD, str(error), advice)]
     finally:
         runner.close()
-    return findings + _workers_side()
+    return [*_strays(), *findings, *_workers_side()]
 
 
 def report(findings: list[Finding]) -> RenderableType:
@@ -85,6 +85,12 @@ def report(findings: list[Finding]) -> RenderableType:
             text.append(f"\n→ {finding.advice}", style=color)
         table.add_row(Text(mark, style=color), finding.subject, text)
     return table
+
+
+def _strays() -> Iterator[Finding]:
+    for name, likely in stray_variables().items():
+        advice = f"did you mean {likely}?" if likely else "remove it"
+        yield Finding("settings", Verdict.DOUBTFUL, f"{name} is no setting of the mailer", advice)
 
 
 def _redis(runner: SyncRunner, health: Health) -> Iterator[Finding]:

@@ -4,7 +4,6 @@ import email.policy
 from datetime import UTC, datetime, timedelta
 from email.parser import BytesParser
 
-
 from mailer import Attachment, Decision, JobState, RecipientState, RetryPolicy
 from mailer.testing import (
     SmtpServerThread,
@@ -75,7 +74,7 @@ PHASES = ["mail", "rcpt", "data", "dot"]
 
 
 def at_each_phase(system, smtp, reply, times=None):
-    """Send an email for each phase, to which the server gives ``reply`` there; return their jobs."""
+    """Send an email for each phase, at which the server gives ``reply``; return their jobs."""
     smtp.faults += [say(reply, phase, match=f"{phase}@", times=times) for phase in PHASES]
     with system.worker():
         ids = [
@@ -237,9 +236,11 @@ def test_a_utf8_local_part_is_sent_only_where_the_relay_takes_it(system, smtp):
     with system.worker():
         assert system.ended(system.enqueue("jörg@bücher.example")).state is JobState.SENT
     assert smtp.received[0].recipients == ("jörg@xn--bcher-kva.example",)
-    with SmtpServerThread(extensions=("PIPELINING", "8BITMIME")) as plain:
-        with system.worker("w2", MAILER_RELAY_URL=plain.url):
-            job = system.ended(system.enqueue("jörg@example.org"))
+    with (
+        SmtpServerThread(extensions=("PIPELINING", "8BITMIME")) as plain,
+        system.worker("w2", MAILER_RELAY_URL=plain.url),
+    ):
+        job = system.ended(system.enqueue("jörg@example.org"))
     assert job.state is JobState.FAILED
     assert "SMTPUTF8" in job.attempts[0].reply
 

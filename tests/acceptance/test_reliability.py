@@ -1,4 +1,4 @@
-"""What crashes, stops and competition may do to emails: nothing that is lost, little that is double."""
+"""What crashes, stops and competition do to emails: none is lost, and few are sent twice."""
 
 import signal
 import time
@@ -19,7 +19,7 @@ def accepted(smtp) -> Counter[str]:
 
 @pytest.mark.slow
 def test_thirty_kills_lose_nothing_and_double_only_what_was_in_flight(system, smtp):
-    """2,000 emails, 30 × SIGKILL of the worker under load."""
+    """2,000 emails, and thirty times SIGKILL of the worker under load."""
     smtp.faults.append(slow(0.02))
     receipts = system.mailer.enqueue_many(system.email() for _ in range(2000))
     worker = system.worker(MAILER_CONNECTIONS=str(CONNECTIONS))

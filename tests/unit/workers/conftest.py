@@ -26,7 +26,14 @@ def connector():
     """Makes connectors to a port on this machine."""
 
     def make(
-        port, timeouts=PATIENCE, *, connect=20.0, tls=Tls.OFF, context=None, host="127.0.0.1", **user
+        port,
+        timeouts=PATIENCE,
+        *,
+        connect=20.0,
+        tls=Tls.OFF,
+        context=None,
+        host="127.0.0.1",
+        **user,
     ):
         relay = Relay(host, port, tls, **user)
         return Connector(relay, "client.example", connect, timeouts, context)

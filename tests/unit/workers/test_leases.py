@@ -102,9 +102,7 @@ async def test_a_renewed_lease_is_held_for_longer(now, leases, renewal):
     assert not leases.holds(A)
 
 
-async def test_a_lease_counts_from_before_the_renewal_was_asked_for(
-    now, leases, renewal, runner
-):
+async def test_a_lease_counts_from_before_the_renewal_was_asked_for(now, leases, renewal, runner):
     leases.take([A], 1000.0)
     now[0] = 1020.0
     runner.meanwhile = lambda: now.__setitem__(0, 1050.0)

@@ -148,7 +148,16 @@ async def test_dots_are_doubled_on_the_way_only(serving, body):
     assert server.state.commands.count("MAIL") == 2
 
 
-HOSTILE = ["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r\n", "\r\n.\r", "\r\n\0.\r\n", "\r\n.\0\r\n", "\r.\r"]
+HOSTILE = [
+    "\n.\n",
+    "\n.\r\n",
+    "\r\n.\n",
+    "\r.\r\n",
+    "\r\n.\r",
+    "\r\n\0.\r\n",
+    "\r\n.\0\r\n",
+    "\r.\r",
+]
 SMUGGLED = "MAIL FROM:<evil@example.com>\r\nRCPT TO:<victim@example.com>\r\nDATA\r\nhi\r\n.\r\n"
 
 

@@ -1,0 +1,229 @@
+"""The ``mailer`` command, as a person types it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mailer import JobState
+from mailer.testing import EmbeddedRedis, SmtpServerThread, eventually, greylist, refuse
+
+COMMANDS = [
+    *("demo", "worker", "flower", "send", "show", "list"),
+    *("cancel", "retry", "reschedule", "stats", "doctor"),
+]
+
+
+@pytest.fixture
+def run(system):
+    """Run ``mailer`` with the system's settings; the result has its exit code and texts."""
+
+    def run(*words: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "mailer.cli", *words],
+            input=stdin,
+            env={**os.environ, **system.settings, **settings},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def send(run, *words: str, **more) -> str:
+    done = run("send", "--from", "me@example.com", "--to", "ann@example.org", *words, **more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(run, command):
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert f"mailer {command}" in done.stdout.partition("Example")[2]
+
+
+def test_help_is_there_at_once():
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "mailer.cli", "--help"], check=True, capture_output=True)
+    assert time.perf_counter() - begin < 5, "0.3 s on an idle machine"
+
+
+def test_send_takes_the_text_from_standard_input_and_files_from_here(run, system, smtp, tmp_path):
+    (tmp_path / "page.html").write_text("<p>Hello</p>")
+    (tmp_path / "list.csv").write_text("a,b\n")
+    files = ["--html-file", str(tmp_path / "page.html"), "--attach", str(tmp_path / "list.csv")]
+    job_id = send(run, "--subject", "Hi ✓", "--header", "X-A: b", *files, stdin="Hello\n")
+    with system.worker():
+        assert system.ended(job_id).state is JobState.SENT
+    data = smtp.received[0].data
+    assert b"X-A: b" in data
+    assert b"list.csv" in data
+    assert b"Hello" in data
+
+
+def test_send_waits_and_tells_what_became_of_it(run, system, smtp):
+    smtp.faults.append(refuse("nobody@"))
+    with system.worker():
+        words = ["send", "--from", "me@example.com", "--text", "x", "--wait"]
+        good = run(*words, "--to", "ann@example.org")
+        bad = run(*words, "--to", "nobody@example.org")
+    assert good.returncode == 0
+    assert "250 2.0.0" in good.stdout
+    assert bad.returncode == 3
+    assert "550 5.1.1 No such user here" in bad.stdout
+
+
+def test_show_tells_when_and_why_it_is_tried_again(run, system, smtp):
+    smtp.faults.append(greylist("ann@", times=None))
+    job_id = send(run, "--text", "x")
+    with system.worker(MAILER_RETRY_DELAYS="600"):
+        eventually(lambda: system.mailer.get(job_id).state is JobState.DEFERRED)
+    shown = run("show", job_id).stdout
+    assert "450 4.7.1 Greylisted" in shown
+    assert "in 10 min" in shown or "in 11 min" in shown or "in 12 min" in shown
+    assert json.loads(run("show", job_id, "--json").stdout)["state"] == "deferred"
+
+
+def test_list_and_stats_count_what_is_there(run, system):
+    first = send(run, "--text", "x", "--at", "2h")
+    second = send(run, "--text", "x")
+    assert second in run("list").stdout
+    listed = json.loads(run("list", "--state", "scheduled", "--json").stdout)
+    assert [job["id"] for job in listed] == [first]
+    counts = json.loads(run("stats", "--json").stdout)["counts"]
+    assert (counts["scheduled"], counts["queued"]) == (1, 1)
+    assert "scheduled" in run("stats").stdout
+
+
+def test_cancel_retry_and_reschedule_change_a_job(run, system):
+    job_id = send(run, "--text", "x", "--at", "1d")
+    assert run("reschedule", job_id, "--at", "2h").returncode == 0
+    assert run("cancel", job_id).stdout.strip() == f"{job_id} canceled"
+    assert system.mailer.get(job_id).state is JobState.CANCELED
+    assert run("retry", job_id).returncode == 0
+    assert system.mailer.get(job_id).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["show", "nope"], 1, "no job is recorded under the id 'nope'"),
+        (["send", "--from", "me", "--to", "a@b.c", "--text", "x"], 1, "from_email: 'me' has no @"),
+        (["send", "--from", "a@b.c", "--text", "x"], 1, "to: names nobody"),
+        (["send", "--from", "a@b.c", "--to", "a@b.c", "--at", "tomorrow"], 2, "is no time"),
+        (["send", "--from", "a@b.c", "--to", "a@b.c", "--header", "x"], 2, "Name: value"),
+        (["list", "--state", "lost"], 2, "lost"),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(run, words, code, sentence):
+    done = run(*words)
+    assert done.returncode == code
+    assert sentence in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_setting_is_named(run):
+    done = run("worker", MAILER_BATCH_SIZE="many")
+    assert done.returncode == 1
+    assert "MAILER_BATCH_SIZE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_redis_away_is_told_without_its_password(run):
+    done = run("stats", MAILER_REDIS_URL="redis://:s3cret@127.0.0.1:1/1")
+    assert done.returncode == 1
+    assert "MAILER_REDIS_URL" in done.stderr
+    assert "s3cret" not in done.stderr + done.stdout
+
+
+def findings(done) -> dict[str, dict]:
+    return {finding["subject"]: finding for finding in json.loads(done.stdout)}
+
+
+def test_doctor_finds_a_healthy_system_healthy(run, system):
+    with EmbeddedRedis(appendonly=True) as server:
+        system.settings["MAILER_REDIS_URL"] = server.url
+        with system.worker():
+            done = run("doctor", "--json")
+    assert done.returncode == 0
+    assert {finding["verdict"] for finding in findings(done).values()} == {"good"}
+
+
+def test_doctor_says_what_to_change(run, system):
+    with (
+        EmbeddedRedis(options={"maxmemory-policy": "allkeys-lru"}) as server,
+        SmtpServerThread(users={"shop": "right"}) as smtp,
+    ):
+        url = smtp.url.replace("smtp://", "smtp://shop:wr0ng@")
+        settings = {"MAILER_REDIS_URL": server.url, "MAILER_RELAY_URL": url}
+        done = run("doctor", "--json", **settings, MAILER_REDIS_URI="x")
+        for_people = run("doctor", **settings)
+    assert done.returncode == 1
+    found = findings(done)
+    assert found["eviction"]["verdict"] == "bad"
+    assert "noeviction" in found["eviction"]["advice"]
+    assert found["persistence"]["verdict"] == "doubtful"
+    assert found["workers"]["verdict"] == "doubtful"
+    assert found["relay"]["verdict"] == "bad"
+    assert "535" in found["relay"]["found"]
+    assert found["settings"]["advice"] == "did you mean MAILER_REDIS_URL?"
+    assert "→ set maxmemory-policy noeviction" in for_people.stdout
+    assert "wr0ng" not in done.stdout + done.stderr + for_people.stdout + for_people.stderr
+
+
+def test_doctor_of_a_relay_that_is_not_there(run):
+    found = findings(run("doctor", "--json", MAILER_RELAY_URL="smtp://127.0.0.1:1"))
+    assert found["relay"]["verdict"] == "bad"
+    assert "MAILER_RELAY_URL" in found["relay"]["advice"]
+
+
+def test_worker_starts_by_celerys_own_command_and_by_ours(system, tmp_path):
+    for words in (["celery", "-A", "workers", "worker", "-n", "c@%h"], ["mailer.cli", "worker"]):
+        job_id = system.enqueue()
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *words],
+                env={**os.environ, **system.settings},
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            assert system.ended(job_id).state is JobState.SENT
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+
+
+def test_a_worker_refuses_other_pools_and_says_why(system, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "workers", "worker", "--pool=solo"],
+        env={**os.environ, **system.settings},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "workers use threads" in done.stdout + done.stderr
+
+
+def test_the_demo_ends_as_it_should(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "mailer.cli", "demo"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Every email ended as it should." in done.stdout
+    (folder,) = (path for path in Path(tmp_path).iterdir() if path.name.startswith("mailer-demo"))
+    assert len(list((folder / "inbox").glob("*.eml"))) == 8
