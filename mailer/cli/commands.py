@@ -81,7 +81,7 @@ def flower(
     "--subject Hi --wait`"
 )
 def send(
-    sender: Annotated[str, typer.Option("--from", help="Name <local@domain>")],
+    sender: Annotated[str, typer.Option("--from", help="`Name <local@domain>`")],
     to: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
     cc: Annotated[list[str] | None, typer.Option()] = None,
     bcc: Annotated[list[str] | None, typer.Option()] = None,

@@ -95,11 +95,14 @@ class Session(asyncio.Protocol):
         """Run one mail transaction. Never raises for what the server does; see the transcript."""
         self.transactions += 1
         try:
-            return await self._transaction(envelope, message)
+            transcript = await self._transaction(envelope, message)
         except BaseException:
             # canceled: the rest of this transaction must not meet the next one
             self._fail("the transaction was cut off")
             raise
+        if any(reply and reply.code == 421 for reply in _replies(transcript)):
+            self._fail("the server is closing the connection")  # or will, at any moment
+        return transcript
 
     async def _transaction(self, envelope: Envelope, message: bytes) -> Transcript:
         commands = self._commands(envelope)
@@ -270,3 +273,7 @@ class Session(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The transport has room again."""
         self._writable.set()
+
+
+def _replies(transcript: Transcript) -> Sequence[Reply | None]:
+    return (transcript.mail, *transcript.recipients, transcript.data, transcript.final)
