@@ -129,7 +129,9 @@ def main() -> None:
         "delivered/s, one worker process (median)": round(statistics.median(rates)),
         "delivered/s (lowest, highest)": [round(min(rates)), round(max(rates))],
         "idle, enqueue to recorded, p50 ms": round(statistics.median(times) * 1000, 1),
-        "idle, enqueue to recorded, p99 ms": round(statistics.quantiles(times, n=100)[98] * 1000, 1),
+        "idle, enqueue to recorded, p99 ms": round(
+            statistics.quantiles(times, n=100)[98] * 1000, 1
+        ),
         f"urgent behind {given.backlog:,}, worst ms": round(max(urgent_times) * 1000),
     }
     if given.json:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import re
 import ssl
 import time
@@ -187,17 +188,19 @@ class Connection(asyncio.Protocol):
 
     async def _upgraded(self, context: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()
-        plain = self._transport
-        try:
+        plain, secure = self._transport, None
+        with contextlib.suppress(OSError, ssl.SSLError):
             secure = await loop.start_tls(plain, self, context, server_side=True)
-        except (OSError, ssl.SSLError):
+        if secure is None or plain.is_closing():  # the client went away during the handshake
             plain.abort()
+            self._state.clients.discard(self._client)  # connection_lost went to the failed TLS
             return
         # everything said before is forgotten (RFC 3207, 4.2)
         self._forget()
-        self._transport = cast("asyncio.Transport", secure)
+        self._transport = secure
         self._greeted = self._authenticated = self._busy = False
         self._secure = True
+        self._work()  # the client's first words may have come with the end of the handshake
 
     def _auth(self, rest: str) -> None:
         mechanism, _, initial = rest.partition(" ")

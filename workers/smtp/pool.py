@@ -202,7 +202,10 @@ class Seat:
 def _fault(phase: Phase, error: Exception, timeout: float) -> RelayFault:
     """Translate what connecting can end in; aiosmtplib's exceptions are known only here."""
     if isinstance(error, aiosmtplib.SMTPResponseException):
-        reply = Reply.of(error.code, " ".join(error.message.split()))
+        text = " ".join(error.message.split())
+        if error.code < 200:  # none that the server said, but aiosmtplib's -1 for garbage
+            return RelayFault(phase, f"no SMTP reply: {text[:100]!a}")
+        reply = Reply.of(error.code, text)
         return RelayFault(phase, str(reply), reply)
     if isinstance(error, TimeoutError):
         return RelayFault(phase, f"no answer within {timeout:g} s (MAILER_SMTP_CONNECT_SECONDS)")

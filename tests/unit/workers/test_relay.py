@@ -28,7 +28,7 @@ SECRET = "s3cr3t"
         ("smtps://mx.example.com", "mx.example.com", 465, Tls.IMPLICIT),
         ("smtps://localhost:4650", "localhost", 4650, Tls.IMPLICIT),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 def test_a_url_says_where_and_how(url, host, port, tls):
     relay = Relay.parse(url)

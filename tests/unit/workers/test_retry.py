@@ -10,8 +10,17 @@ MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000  # ms
 
 @pytest.mark.parametrize(
     ("tries", "delay_ms"),
-    [(1, MINUTE), (2, 5 * MINUTE), (3, 15 * MINUTE), (4, 30 * MINUTE), (5, HOUR), (6, 2 * HOUR)]
-    + [(7, 3 * HOUR), (8, 3 * HOUR), (40, 3 * HOUR)],
+    [
+        (1, MINUTE),
+        (2, 5 * MINUTE),
+        (3, 15 * MINUTE),
+        (4, 30 * MINUTE),
+        (5, HOUR),
+        (6, 2 * HOUR),
+        (7, 3 * HOUR),
+        (8, 3 * HOUR),
+        (40, 3 * HOUR),
+    ],
 )
 def test_the_default_schedule_is_that_of_a_mail_server(tries, delay_ms):
     assert decide(RetryPolicy(), tries=tries, age_ms=0, chance=0.0) == Retry(delay_ms)
@@ -19,8 +28,13 @@ def test_the_default_schedule_is_that_of_a_mail_server(tries, delay_ms):
 
 @pytest.mark.parametrize(
     ("jitter", "chance", "delay_ms"),
-    [(0.2, 0.0, 60_000), (0.2, 0.5, 66_000), (0.2, 1.0, 72_000), (0.0, 1.0, 60_000)]
-    + [(1.0, 1.0, 120_000)],
+    [
+        (0.2, 0.0, 60000),
+        (0.2, 0.5, 66000),
+        (0.2, 1.0, 72000),
+        (0.0, 1.0, 60000),
+        (1.0, 1.0, 120000),
+    ],
 )
 def test_jitter_only_lengthens_a_delay(jitter, chance, delay_ms):
     assert decide(RetryPolicy(jitter=jitter), tries=1, age_ms=0, chance=chance) == Retry(delay_ms)
@@ -49,8 +63,16 @@ def test_a_delay_is_at_least_that_of_the_policy_and_at_most_longer_by_the_jitter
         (RetryPolicy(give_up_after=90), 1, MINUTE, "given up after 1.5 minutes"),
         (RetryPolicy(give_up_after=30), 1, 0, "given up after 30 seconds"),
     ],
-    ids=["one attempt", "the last attempt", "attempts exceeded", "age", "the next would be late"]
-    + ["hours", "minutes", "seconds"],
+    ids=[
+        "one attempt",
+        "the last attempt",
+        "attempts exceeded",
+        "age",
+        "the next would be late",
+        "hours",
+        "minutes",
+        "seconds",
+    ],
 )
 def test_it_is_given_up_after_too_many_attempts_or_too_long_a_time(policy, tries, age_ms, reason):
     assert decide(policy, tries=tries, age_ms=age_ms, chance=0.0) == GiveUp(reason)

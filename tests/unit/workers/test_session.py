@@ -29,6 +29,14 @@ PIPELINING = ("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES")
 IMPATIENT = Timeouts(command=0.05, final=0.05)
 
 
+async def take_one(reader, writer):
+    """Be a server that accepts one message."""
+    await reader.readuntil(b"DATA\r\n")
+    writer.write(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    await reader.readuntil(b"\r\n.\r\n")
+    writer.write(b"250 ok\r\n")
+
+
 def codes(transcript):
     """Name what was replied: MAIL, each RCPT, DATA, the dot."""
     replies = [transcript.mail, *transcript.recipients, transcript.data, transcript.final]
@@ -230,8 +238,18 @@ async def test_a_message_may_have_any_size_around_that_of_a_chunk(serving, size)
         (say("554 5.7.1 spam", "dot"), Phase.DOT, ["refused", "refused"], 0),
         (say("451 4.3.0 later", "dot"), Phase.DOT, ["deferred", "deferred"], 0),
     ],
-    ids=["one greylisted", "one refused", "one too many", "all refused", "MAIL refused"]
-    + ["MAIL deferred", "DATA refused", "DATA deferred", "refused", "deferred"],
+    ids=[
+        "one greylisted",
+        "one refused",
+        "one too many",
+        "all refused",
+        "MAIL refused",
+        "MAIL deferred",
+        "DATA refused",
+        "DATA deferred",
+        "refused",
+        "deferred",
+    ],
 )
 async def test_after_a_refusal_the_session_is_good_for_the_next_message(
     serving, fault, phase, verdicts, resets, extensions
@@ -332,7 +350,7 @@ async def test_a_lost_reply_after_the_dot_is_an_unknown_outcome(serving):
 
 
 async def test_a_slow_server_is_waited_for(serving):
-    async with serving(slow(0.05, "rcpt"), slow(0.05)) as (server, session):
+    async with serving(slow(0.05, "rcpt"), slow(0.05)) as (_server, session):
         assert (await session.transact(TWO, MESSAGE)).final.positive
 
 
@@ -432,6 +450,7 @@ async def test_a_reply_without_end_is_bounded(talking, piece, asked):
 
     async def serve(reader, writer):
         nonlocal sent
+        await take_one(reader, writer)
         if asked:
             await reader.readuntil(b"DATA\r\n")
         while sent < 100_000_000:
@@ -440,6 +459,7 @@ async def test_a_reply_without_end_is_bounded(talking, piece, asked):
             await writer.drain()
 
     async with talking(serve, "PIPELINING") as session:
+        assert (await session.transact(ONE, MESSAGE)).final.positive
         if asked:
             await session.transact(ONE, MESSAGE)
         else:
@@ -462,8 +482,16 @@ async def test_a_reply_without_end_is_bounded(talking, piece, asked):
         ((b"250 ok\r\n250 ok\r\n354 go\r\n", b"250 ok\r\nnonsense\r\n"), True),
         ((b"250 ok\r\n250 ok\r\n354 go\r\n", b"250 ok\r\n421 bye\r\n"), True),
     ],
-    ids=["2yz to DATA", "3yz to MAIL", "3yz to RCPT", "250 before the message", "3yz to the dot"]
-    + ["one reply more", "garbage behind the 250", "421 behind the 250"],
+    ids=[
+        "2yz to DATA",
+        "3yz to MAIL",
+        "3yz to RCPT",
+        "250 before the message",
+        "3yz to the dot",
+        "one reply more",
+        "garbage behind the 250",
+        "421 behind the 250",
+    ],
 )
 async def test_replies_out_of_step_end_the_session_and_accept_nothing(talking, answers, accepted):
     async def serve(reader, writer):
@@ -490,17 +518,20 @@ async def test_an_idle_session_that_the_server_closed_is_not_usable(serving):
         assert session.usable
         for client in list(server.state.clients):
             client.close()
-        while session.usable:
+        while session.failure is None:
             await asyncio.sleep(0)
         assert session.failure == "the server closed the connection"
+        assert not session.usable
 
 
 async def test_an_idle_session_that_was_told_to_go_is_not_usable(talking):
     async def serve(reader, writer):
+        await take_one(reader, writer)
         writer.write(b"421 4.4.2 idle for too long\r\n")
         await reader.read()
 
-    async with talking(serve) as session:
+    async with talking(serve, "PIPELINING") as session:
+        assert (await session.transact(ONE, MESSAGE)).final.positive
         while session.usable:
             await asyncio.sleep(0)
         assert "421 4.4.2 idle for too long" in session.failure
@@ -513,10 +544,7 @@ async def test_a_warm_session_that_the_server_is_through_with_was_dead(talking, 
 
     async def serve(reader, writer):
         for _ in range(before):
-            await reader.readuntil(b"DATA\r\n")
-            writer.write(b"250 ok\r\n250 ok\r\n354 go\r\n")
-            await reader.readuntil(b"\r\n.\r\n")
-            writer.write(b"250 ok\r\n")
+            await take_one(reader, writer)
         await reader.readuntil(b"DATA\r\n")
         writer.write(last)
 
