@@ -115,7 +115,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         n: counts the attempts of the retry policy from 1; a pause repeats the number.
         started_at: Redis server time; so is ``ended_at``.
-        phase: how far the transaction came: connect, tls, auth, mail, rcpt, data or dot.
+        phase: where the reply came, or how far it got without one: connect, tls, auth, mail, rcpt,
+            data or dot.
         code: the SMTP reply code, where there was a reply.
         enhanced_code: RFC 3463, for example ``4.7.1``.
     """

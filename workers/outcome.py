@@ -34,6 +34,10 @@ class Verdict(StrEnum):
     UNTRIED = "untried"  # the relay was at fault
 
 
+# what explains best what happens next: why a retry, else why a refusal
+_WORST_LAST = (Verdict.ACCEPTED, Verdict.REFUSED, Verdict.TOO_MANY, Verdict.DEFERRED)
+
+
 @attrs.frozen
 class Judgement:
     """A verdict, and the words that led to it."""
@@ -47,8 +51,11 @@ class Outcome:
     """What became of a transaction.
 
     Attributes:
+        phase: at which the decisive reply came; without one, how far the transaction came.
         judgements: one for each recipient, in the order of the transcript.
-        decisive: the reply that matters most, where there was one.
+        decisive: the reply that explains what happens next (a retry, else a refusal), where there
+            was one.
+        reason: likewise, in words.
         relay_fault: why the relay must be paused, or None.
     """
 
@@ -61,17 +68,20 @@ class Outcome:
 
 def classify(transcript: Transcript, recipients: int) -> Outcome:
     """Judge a transaction with that many recipients."""
-    replies = [transcript.mail, *transcript.recipients, transcript.data, transcript.final]
-    fault = next((r for r in replies if r and r.code in _RELAY_FAULTS), None)
-    reason = str(fault) if fault else transcript.failure
+    fault = next((word for word in _heard(transcript) if word[1].code in _RELAY_FAULTS), None)
+    if fault:
+        return _broken_off(transcript, recipients, *fault, str(fault[1]))
     broke_off = transcript.failure and transcript.phase is not Phase.DOT
-    if fault or (broke_off and not _decided(transcript, recipients)):
-        return _broken_off(transcript, recipients, fault, reason or "")
-    common = _common_verdict(transcript)
-    judgements = [_judge(reply, common) for reply in _about(transcript)]
-    judgements += [common] * (recipients - len(judgements))
-    decisive = _decisive(transcript, judgements)
-    return Outcome(transcript.phase, judgements, decisive, _reason(judgements))
+    if broke_off and not _decided(transcript, recipients):
+        return _broken_off(transcript, recipients, transcript.phase, None, transcript.failure or "")
+    common = _word_on_all(transcript)
+    words = [common if r.positive else (Phase.RCPT, r) for r in _about(transcript)]
+    words += [common] * (recipients - len(words))
+    judgements = [_judge(phase, reply, transcript) for phase, reply in words]
+    (phase, decisive), judgement = max(
+        zip(words, judgements, strict=True), key=lambda pair: _WORST_LAST.index(pair[1].verdict)
+    )
+    return Outcome(phase, judgements, decisive, judgement.reply)
 
 
 def broken_relay(phase: Phase, reply: Reply | None, reason: str, recipients: int) -> Outcome:
@@ -85,29 +95,41 @@ def postponed(reason: str, recipients: int) -> Outcome:
     return Outcome(None, [Judgement(Verdict.DEFERRED, reason)] * recipients, None, reason)
 
 
+def _heard(transcript: Transcript) -> list[tuple[Phase, Reply]]:
+    """List the replies in order, each with what it answers."""
+    said = [
+        (Phase.MAIL, transcript.mail),
+        *((Phase.RCPT, reply) for reply in transcript.recipients),
+        (Phase.DATA, transcript.data),
+        (Phase.DOT, transcript.final),
+    ]
+    return [(phase, reply) for phase, reply in said if reply]
+
+
 def _decided(transcript: Transcript, recipients: int) -> bool:
     """Whether the server spoke its mind on the message, whatever became of the session then."""
     turned_away = [reply for reply in transcript.recipients if reply.code >= 400]
     if turned_away and len(turned_away) == recipients:
         return True
-    said = (transcript.mail, transcript.data, transcript.final)
-    return any(reply and reply.code >= 400 for reply in said)
+    return any(p is not Phase.RCPT and reply.code >= 400 for p, reply in _heard(transcript))
 
 
 def _broken_off(
-    transcript: Transcript, recipients: int, fault: Reply | None, reason: str
+    transcript: Transcript, recipients: int, phase: Phase, fault: Reply | None, reason: str
 ) -> Outcome:
     """Keep what was said for good about single recipients; the others were not tried."""
-    judgements = [_of_broken_off(reply, transcript, reason) for reply in _about(transcript)]
-    judgements += [_untried(reason)] * (recipients - len(judgements))
-    return Outcome(transcript.phase, judgements, fault, reason, relay_fault=reason)
+    untried = Judgement(Verdict.UNTRIED, reason)
+    judgements = [_of_broken_off(reply, transcript) or untried for reply in _about(transcript)]
+    judgements += [untried] * (recipients - len(judgements))
+    return Outcome(phase, judgements, fault, reason, relay_fault=reason)
 
 
-def _of_broken_off(reply: Reply, transcript: Transcript, reason: str) -> Judgement:
+def _of_broken_off(reply: Reply, transcript: Transcript) -> Judgement | None:
     final = transcript.final
     if reply.positive and final and final.positive:
         return Judgement(Verdict.ACCEPTED, str(final))  # the fault was at another's RCPT
-    return Judgement(Verdict.REFUSED, str(reply)) if _is_refusal(reply) else _untried(reason)
+    refusal = reply.code >= 500 and reply.code not in _TOO_MANY | _RELAY_FAULTS
+    return Judgement(Verdict.REFUSED, str(reply)) if refusal else None
 
 
 def _about(transcript: Transcript) -> Sequence[Reply]:
@@ -116,55 +138,21 @@ def _about(transcript: Transcript) -> Sequence[Reply]:
     return transcript.recipients if mail_taken else ()
 
 
-def _untried(reason: str) -> Judgement:
-    return Judgement(Verdict.UNTRIED, reason)
-
-
-def _common_verdict(transcript: Transcript) -> Judgement:
-    """Judge what happened to all who were not turned away at RCPT."""
+def _word_on_all(transcript: Transcript) -> tuple[Phase, Reply | None]:
+    """Find what was said of all who were not turned away at RCPT."""
     if transcript.mail and not transcript.mail.positive:
-        return _of_refusing(transcript.mail)
+        return Phase.MAIL, transcript.mail
     if transcript.data and not transcript.data.intermediate:
-        return _of_refusing(transcript.data)
-    if transcript.final is None:
+        return Phase.DATA, transcript.data
+    return Phase.DOT, transcript.final
+
+
+def _judge(phase: Phase, reply: Reply | None, transcript: Transcript) -> Judgement:
+    if reply is None:
         lost = f"{transcript.failure} after the final dot; perhaps it was delivered"
         return Judgement(Verdict.DEFERRED, lost)
-    if transcript.final.positive:
-        return Judgement(Verdict.ACCEPTED, str(transcript.final))
-    return _of_refusing(transcript.final)
-
-
-def _judge(reply: Reply, common: Judgement) -> Judgement:
-    if reply.positive:
-        return common
-    if reply.code in _TOO_MANY:
+    if phase is Phase.DOT and reply.positive:
+        return Judgement(Verdict.ACCEPTED, str(reply))
+    if phase is Phase.RCPT and reply.code in _TOO_MANY:
         return Judgement(Verdict.TOO_MANY, str(reply))
-    return _of_refusing(reply)
-
-
-def _of_refusing(reply: Reply) -> Judgement:
     return Judgement(Verdict.REFUSED if reply.code >= 500 else Verdict.DEFERRED, str(reply))
-
-
-def _is_refusal(reply: Reply) -> bool:
-    return reply.code >= 500 and reply.code not in _TOO_MANY | _RELAY_FAULTS
-
-
-_WORST_LAST = (
-    Verdict.ACCEPTED,
-    Verdict.REFUSED,
-    Verdict.TOO_MANY,
-    Verdict.DEFERRED,
-    Verdict.UNTRIED,
-)
-
-
-def _reason(judgements: Sequence[Judgement]) -> str:
-    """Pick the words that explain what happens next: why a retry, else why a refusal."""
-    return max(judgements, key=lambda j: _WORST_LAST.index(j.verdict)).reply
-
-
-def _decisive(transcript: Transcript, judgements: Sequence[Judgement]) -> Reply | None:
-    reason = _reason(judgements)
-    said = [transcript.mail, *transcript.recipients, transcript.data, transcript.final]
-    return next((reply for reply in said if reply and str(reply) == reason), None)

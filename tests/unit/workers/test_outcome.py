@@ -153,7 +153,23 @@ def test_replies_are_judged_for_each_recipient(transcript, verdicts, code):
     assert [judgement.verdict for judgement in outcome.judgements] == verdicts
     assert outcome.relay_fault is None
     assert (outcome.decisive.code if outcome.decisive else None) == code
-    assert outcome.phase is transcript.phase
+
+
+@pytest.mark.parametrize(
+    ("transcript", "phase"),
+    [
+        (heard("451 no", [NO_MAIL], NO_MAIL, phase=Phase.DATA), Phase.MAIL),
+        (heard(OK, [GREYLISTED], "503 5.5.1 no", phase=Phase.DATA), Phase.RCPT),
+        (heard(OK, [OK, GREYLISTED], GO, OK), Phase.RCPT),
+        (heard(OK, [OK], "451 no", phase=Phase.DATA), Phase.DATA),
+        (heard(OK, [OK], GO, OK), Phase.DOT),
+        (heard(OK, [OK], GO, failure=CLOSED), Phase.DOT),
+        (heard(OK, [BUSY], BUSY, phase=Phase.DATA, failure=CLOSED), Phase.RCPT),
+        (heard(OK, phase=Phase.RCPT, failure=CLOSED), Phase.RCPT),
+    ],
+)
+def test_the_phase_is_where_the_reply_came_though_more_was_pipelined_behind(transcript, phase):
+    assert classify(transcript, len(transcript.recipients) or 1).phase is phase
 
 
 FAULTS = {
