@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from celery import Celery, bootsteps
+from celery.platforms import EX_FAILURE
+from celery.worker import state
 
 from mailer.errors import InvalidSetting
 from mailer.job import Priority
@@ -42,6 +44,11 @@ class CourierStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery publ
         """Stop without waiting (SIGQUIT): as after a crash, leases bring the jobs back."""
 
 
+def _stop_worker() -> None:
+    """Have Celery stop this worker in order, with an exit code that asks for a new one."""
+    state.should_stop = EX_FAILURE
+
+
 class CourierThread:
     """The courier on its loop, as Celery's threads see it."""
 
@@ -54,7 +61,7 @@ class CourierThread:
 
         events = TaskEvents(app, hostname)
         self._courier = self._thread.call(
-            lambda: Courier(hostname, app.settings, publish_batch, events)
+            lambda: Courier(hostname, app.settings, publish_batch, events, _stop_worker)
         )
 
     def accept(self, ids: Sequence[str], dispatcher: str, ticket: str) -> None:

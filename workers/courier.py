@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,16 +36,26 @@ class Courier:
     """Takes batches of job ids, delivers the jobs, and has a dispatcher that makes the batches.
 
     Must be made on the event loop that it is to run on.
+
+    Args:
+        give_up: called where a service failed by a fault of ours: the worker should stop, for it
+            would hold leases without delivering.
     """
 
     def __init__(
-        self, worker: str, settings: Settings, publish: Publish, events: TaskEvents
+        self,
+        worker: str,
+        settings: Settings,
+        publish: Publish,
+        events: TaskEvents,
+        give_up: Callable[[], None],
     ) -> None:
         keys = Keys(settings.key_prefix)
         url, timeout = settings.redis_url.get_secret_value(), settings.store_timeout_seconds
         self._worker = worker
         self._settings = settings
         self._events = events
+        self._give_up = give_up
         self._agenda = Agenda(keys)
         self._runner = AsyncRunner.connect(url, timeout)
         self._clock = ServerClock()
@@ -96,12 +106,12 @@ class Courier:
         self._draining = False
         self._deliveries: dict[asyncio.Task[None], tuple[Assignment, Batch]] = {}
         self._background: set[asyncio.Task[Any]] = set()
-        self._dispatching = self._keep(self._dispatcher.run())
+        self._dispatching = self._serve(self._dispatcher.run())
         self._services = [
-            self._keep(self._journal.keep_writing()),
-            self._keep(self._leases.keep_renewing()),
-            self._keep(events.keep_publishing()),
-            self._keep(self._keep_closing_idle_sessions()),
+            self._serve(self._journal.keep_writing()),
+            self._serve(self._leases.keep_renewing()),
+            self._serve(events.keep_publishing()),
+            self._serve(self._keep_closing_idle_sessions()),
         ]
 
     async def accept(self, ids: Sequence[str], dispatcher: str, ticket: str) -> None:
@@ -143,7 +153,7 @@ class Courier:
             async with asyncio.timeout(self._settings.shutdown_seconds):
                 await self._journal.emptied()
         except TimeoutError:
-            log.error("results lost with this worker: Redis is away; their jobs are sent again")
+            log.error("results lost with this worker; their jobs are sent again")
         await _canceled(self._services)
         await self._events.publish()
         await self._pool.close()
@@ -192,6 +202,17 @@ class Courier:
         while True:
             await asyncio.sleep(self._settings.smtp_idle_seconds / 4)
             self._pool.close_idle()
+
+    def _serve(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run what must not end before it is canceled."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._service_ended)
+        return task
+
+    def _service_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            log.critical("the worker stops, by a fault of ours", exc_info=error)
+            self._give_up()
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -66,7 +66,7 @@ class Process:
         self._end(signals.SIGKILL, timeout=10)
 
     def stop(self, timeout: float = 60) -> int:
-        """End it as an operator would (SIGTERM); return its exit code."""
+        """End it as an operator would (SIGTERM), if it runs yet; return its exit code."""
         return self._end(signals.SIGTERM, timeout)
 
     def __enter__(self) -> Self:
@@ -80,8 +80,7 @@ class Process:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        if self.running:
-            self.stop()
+        self.stop()
 
     def wait_until_ready(self, timeout: float = 30) -> None:
         """Wait until it does its work."""
@@ -122,10 +121,11 @@ class WorkerProcess(Process):
         log: Path,
         *,
         name: str = "mailer",
+        app: str = "workers",
         arguments: tuple[str, ...] = (),
     ) -> None:
         options = ["--without-gossip", "--without-mingle", "-n", f"{name}@%h", "-l", "INFO"]
-        super().__init__(["celery", "-A", "workers", "worker", *options, *arguments], settings, log)
+        super().__init__(["celery", "-A", app, "worker", *options, *arguments], settings, log)
         self._begins_at = 0
 
     def start(self) -> Self:

@@ -26,10 +26,10 @@ class System:
     mailer: Mailer
     workers: list[WorkerProcess] = attrs.field(factory=list)
 
-    def worker(self, name: str = "w1", **settings: str) -> WorkerProcess:
+    def worker(self, name: str = "w1", app: str = "workers", **settings: str) -> WorkerProcess:
         """Make a worker; ``with`` starts it, or `start` and `wait_until_ready`."""
         worker = WorkerProcess(
-            {**self.settings, **settings}, self.folder / f"{name}.log", name=name
+            {**self.settings, **settings}, self.folder / f"{name}.log", name=name, app=app
         )
         self.workers.append(worker)
         return worker

@@ -159,3 +159,26 @@ def test_jobs_leave_although_the_broker_lost_its_messages(system, smtp):
             client.delete(key)
         eventually(lambda: system.mailer.counts()[JobState.SENT] == 300, timeout=30)
     assert set(accepted(smtp).values()) == {1}
+
+
+@pytest.mark.parametrize(
+    "service", ["Dispatcher.run", "Journal.keep_writing", "Leases.keep_renewing"]
+)
+def test_a_worker_of_which_a_part_failed_stops_rather_than_hold_jobs(system, tmp_path, service):
+    module, _, method = service.partition(".")
+    tmp_path.joinpath("faulty.py").write_text(
+        "from workers.app import app\n"
+        f"from workers.{module.lower()} import {module}\n"
+        "async def fail(_):\n"
+        "    raise ZeroDivisionError\n"
+        f"{module}.{method} = fail\n"
+    )
+    with system.worker(
+        app="faulty", PYTHONPATH=str(tmp_path), MAILER_SHUTDOWN_SECONDS="1"
+    ) as worker:
+        eventually(lambda: not worker.running)
+        assert worker.stop() != 0
+    assert "ZeroDivisionError" in worker.tail(60)
+    job_id = system.enqueue()
+    with system.worker():
+        assert system.ended(job_id).state is JobState.SENT
