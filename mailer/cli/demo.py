@@ -11,6 +11,7 @@ import attrs
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from mailer.cli.demo_emails import Scene, scenes
 from mailer.client import Mailer
@@ -111,7 +112,7 @@ def _table(acts: Sequence[Act], jobs: Sequence[Job]) -> Table:
             act.scene.title,
             f"[{style}]{job.state}[/]",
             str(len(job.attempts)),
-            Group(*said, *replies),
+            Group(*map(Text, (*said, *replies))),
         )
     return table
 
