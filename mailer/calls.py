@@ -4,16 +4,17 @@
 """
 
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 import msgspec
 
 from mailer.email import Email
 from mailer.enqueueing import new_job
-from mailer.errors import InvalidArgument, InvalidEmail, WaitTimeout, WrongState
+from mailer.errors import InvalidArgument, InvalidEmail, MailerError, WaitTimeout, WrongState
 from mailer.job import Job, JobState, Receipt, Recipient, RecipientState
 from mailer.settings import Settings
 from mailer.store.jobs import Jobs, NewJob, StoredJob
@@ -38,12 +39,21 @@ class Pause:
     seconds: float
 
 
-Call = Generator[Operation[Any] | Together | Pause, Any, T]
+@attrs.frozen
+class Reading:
+    """Work that reads files, and so would block an event loop."""
+
+    work: Callable[[], Any]
+
+
+Step: TypeAlias = Operation[Any] | Together | Pause | Reading
+Call = Generator[Step, Any, T]
 
 # One Lua call records a chunk of emails: large enough to amortise the round trip, small enough
 # not to keep Redis from answering others (some 10 µs for each email).
 CHUNK_EMAILS = 100
 CHUNK_BYTES = 1024 * 1024
+_MOST_LISTED = 1_000_000
 _FIRST_LOOK, _LAST_LOOK = 0.01, 0.5  # seconds between looks in `wait`
 
 
@@ -57,17 +67,22 @@ class Calls:
         )
 
     def enqueue(self, email: Email) -> Call[Receipt]:
-        receipts: list[Receipt] = yield self._jobs.enqueue([self._new_job(email)])
+        job = yield from self._new_job(email)
+        receipts: list[Receipt] = yield self._jobs.enqueue([job])
         return receipts[0]
 
     def enqueue_many(self, emails: Iterable[Email]) -> Call[list[Receipt]]:
         receipts: list[Receipt] = []
-        for chunk in _chunks(self._new_jobs(emails)):
-            if chunk.jobs:
-                receipts += yield self._jobs.enqueue(chunk.jobs)
-            if chunk.error:
-                chunk.error.receipts = receipts
-                raise chunk.error
+        try:
+            for chunk in _chunks(emails):
+                jobs, error = yield from self._new_jobs(chunk, first=len(receipts))
+                if jobs:
+                    receipts += yield self._jobs.enqueue(jobs, first=len(receipts))
+                if error:
+                    raise error
+        except MailerError as error:
+            error.receipts = receipts
+            raise
         return receipts
 
     def get(self, job_id: str) -> Call[Job]:
@@ -110,15 +125,16 @@ class Calls:
     def list(self, state: str | None, limit: int) -> Call[list[Job]]:
         if state is not None and state not in set(JobState):
             raise InvalidArgument("state", f"is one of {', '.join(JobState)}")
-        if limit < 1:
-            raise InvalidArgument("limit", "is at least 1")
+        if type(limit) is not int or not 1 <= limit <= _MOST_LISTED:
+            raise InvalidArgument("limit", f"is a whole number from 1 to {_MOST_LISTED}")
         states = [JobState(state)] if state else list(JobState)
         found: list[list[tuple[float, str]]] = yield Together(
             [self._jobs.newest(s, limit) for s in states]
         )
         ids = sorted((entry for entries in found for entry in entries), reverse=True)[:limit]
         jobs: list[Job | None] = yield Together([self._jobs.find(job_id) for _, job_id in ids])
-        return [job for job in jobs if job]
+        # some may have moved on since they were listed
+        return [job for job in jobs if job and job.state in states]
 
     def counts(self) -> Call[dict[JobState, int]]:
         numbers: list[int] = yield Together([self._jobs.count(state) for state in JobState])
@@ -128,16 +144,27 @@ class Calls:
         paused: dict[str, str] = yield self._jobs.paused_relays()
         return paused
 
-    def _new_jobs(self, emails: Iterable[Email]) -> Iterator[NewJob]:
-        for i, email in enumerate(emails):
+    def _new_jobs(
+        self, chunk: "_Chunk", first: int
+    ) -> Call[tuple[Sequence[NewJob], MailerError | None]]:
+        """Make jobs of a chunk's emails, up to the first one that is wrong."""
+        jobs = []
+        for i, email in enumerate(chunk.emails, first):
             try:
-                yield self._new_job(email)
+                jobs.append((yield from self._new_job(email)))
             except InvalidEmail as error:
-                raise InvalidEmail(f"emails[{i}].{error.field}", error.reason) from None
+                return jobs, InvalidEmail(f"emails[{i}].{error.field}", error.reason)
+        if chunk.error:
+            place = f"emails[{first + len(jobs)}].{chunk.error.field}"
+            return jobs, InvalidEmail(place, chunk.error.reason)
+        return jobs, None
 
-    def _new_job(self, email: Email) -> NewJob:
+    def _new_job(self, email: Email) -> Call[NewJob]:
         if not isinstance(email, Email):
             raise InvalidEmail("email", f"is an Email, not {type(email).__name__}")
+        if any(attachment.path for attachment in email.attachments):
+            job: NewJob = yield Reading(partial(new_job, email, self._settings))
+            return job
         return new_job(email, self._settings)
 
     def _move(self, job_id: str, due_ms: int) -> Call[None]:
@@ -162,29 +189,31 @@ def _to_be_tried_again(stored: StoredJob) -> tuple[Recipient, ...]:
 
 @attrs.frozen
 class _Chunk:
-    """Jobs to be recorded together, and the mistake behind them, if there is one."""
+    """Emails to be recorded together, and the mistake behind them, if there is one."""
 
-    jobs: list[NewJob]
+    emails: list[Email]
     error: InvalidEmail | None = None
 
 
-def _chunks(jobs: Iterator[NewJob]) -> Iterator[_Chunk]:
-    """Cut a stream into chunks, by number and by the bytes of their bodies."""
-    chunk: list[NewJob] = []
+def _chunks(emails: Iterable[Email]) -> Iterator[_Chunk]:
+    """Cut a stream into chunks, by number and by the bytes of their bodies and attachments."""
+    chunk: list[Email] = []
     size = 0
     try:
-        for job in jobs:
-            chunk.append(job)
-            size += _size(job)
+        for email in emails:
+            chunk.append(email)
+            size += _size(email)
             if len(chunk) == CHUNK_EMAILS or size >= CHUNK_BYTES:
                 yield _Chunk(chunk)
                 chunk, size = [], 0
-    except InvalidEmail as error:
+    except InvalidEmail as error:  # of an iterator that makes the emails as it goes
         yield _Chunk(chunk, error)
         return
     yield _Chunk(chunk)
 
 
-def _size(job: NewJob) -> int:
-    bodies = len(job.message.text or "") + len(job.message.html or "")
-    return bodies + sum(map(len, job.blobs.values()))
+def _size(email: Email) -> int:
+    if not isinstance(email, Email):
+        return 0  # it is refused in its turn
+    contents = (attachment.content for attachment in email.attachments)
+    return sum(len(part) for part in (email.text, email.html, *contents) if part)

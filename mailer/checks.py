@@ -24,6 +24,7 @@ Mailboxes = str | Address | Iterable[str | Address]
 # ftext of RFC 5322, section 3.6.8
 _HEADER_NAME = re.compile(r"[\x21-\x39\x3b-\x7e]{1,76}")
 _MAX_HEADER_CHARACTERS = 10_000
+_MAX_DEPTH = 32  # of metadata
 # what the mailer writes itself, and the field to use instead
 _OWN_HEADERS = MappingProxyType(
     {
@@ -155,9 +156,12 @@ def tags(value: Iterable[str]) -> tuple[str, ...]:
 def metadata(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """Accept what JSON can hold, as JSON holds it."""
     try:
-        return MappingProxyType(msgspec.json.decode(msgspec.json.encode(dict(value))))
+        held = msgspec.json.decode(msgspec.json.encode(dict(value)))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidEmail("", f"is a mapping that JSON can hold: {error}") from None
+    if _depth(held) > _MAX_DEPTH:  # how deep a reader may go depends on who calls it
+        raise InvalidEmail("", f"is nested more than {_MAX_DEPTH} levels deep")
+    return MappingProxyType(held)
 
 
 def idempotency_key(value: str | None) -> str | None:
@@ -172,3 +176,12 @@ def retry_policy(value: RetryPolicy | None) -> RetryPolicy | None:
     if value is not None and not isinstance(value, RetryPolicy):
         raise InvalidEmail("", f"is a RetryPolicy, not {type(value).__name__}")
     return value
+
+
+def _depth(value: Any) -> int:
+    """Count how deep lists and mappings are nested; 0 for neither."""
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        level = [x for item in level for x in (item.values() if isinstance(item, dict) else item)]
+    return depth

@@ -2,15 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from pydantic import SecretStr
 
-from mailer.calls import Call, Calls, Pause, Together
+from mailer.calls import Call, Calls, Pause, Reading, Step, Together
 from mailer.email import Email
+from mailer.errors import MailerError
 from mailer.job import Job, JobState, Receipt
 from mailer.settings import Settings, current_settings
 from mailer.store.runners import AsyncRunner, SyncRunner
@@ -49,8 +50,9 @@ class Mailer:
         """Record any number of emails, streamed in chunks; each chunk is stored whole or not.
 
         Raises:
-            InvalidEmail: naming the email, such as ``emails[150].to``; those before it are
-                stored, and their receipts are with the error.
+            InvalidEmail, IdempotencyConflict: naming the email, such as ``emails[150].to``.
+
+        Whatever it raises, the error's ``receipts`` are those of the emails that are stored.
         """
         return self._run(self._calls.enqueue_many(emails))
 
@@ -118,19 +120,29 @@ class Mailer:
         self.close()
 
     def _run(self, call: Call[T]) -> T:
+        go_on: Callable[[Any], Step] = call.send
         answer: Any = None
         while True:
             try:
-                step = call.send(answer)
+                step = go_on(answer)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]  # a Call[T] returns T
-            if isinstance(step, Pause):
+            try:
+                go_on, answer = call.send, self._done(step)
+            except MailerError as error:
+                go_on, answer = call.throw, error
+
+    def _done(self, step: Step) -> Any:
+        match step:
+            case Pause():
                 time.sleep(step.seconds)
-                answer = None
-            elif isinstance(step, Together):
-                answer = self._runner.run_many(step.operations)
-            else:
-                answer = self._runner.run(step)
+                return None
+            case Together():
+                return self._runner.run_many(step.operations)
+            case Reading():
+                return step.work()
+            case _:
+                return self._runner.run(step)
 
 
 class AsyncMailer:
@@ -202,19 +214,29 @@ class AsyncMailer:
         await self.close()
 
     async def _run(self, call: Call[T]) -> T:
+        go_on: Callable[[Any], Step] = call.send
         answer: Any = None
         while True:
             try:
-                step = call.send(answer)
+                step = go_on(answer)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]  # a Call[T] returns T
-            if isinstance(step, Pause):
+            try:
+                go_on, answer = call.send, await self._done(step)
+            except MailerError as error:
+                go_on, answer = call.throw, error
+
+    async def _done(self, step: Step) -> Any:
+        match step:
+            case Pause():
                 await asyncio.sleep(step.seconds)
-                answer = None
-            elif isinstance(step, Together):
-                answer = await self._runner.run_many(step.operations)
-            else:
-                answer = await self._runner.run(step)
+                return None
+            case Together():
+                return await self._runner.run_many(step.operations)
+            case Reading():
+                return await asyncio.to_thread(step.work)
+            case _:
+                return await self._runner.run(step)
 
 
 def _settings(redis_url: str | None, settings: Settings | None) -> Settings:

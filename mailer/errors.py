@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 
 class MailerError(Exception):
-    """The base of every error below."""
+    """The base of every error below.
+
+    Attributes:
+        receipts: of the emails that ``enqueue_many`` had stored before it failed.
+    """
+
+    receipts: "Sequence[Receipt]" = ()
 
 
 class InvalidArgument(MailerError, ValueError):
@@ -33,13 +39,7 @@ class InvalidArgument(MailerError, ValueError):
 
 
 class InvalidEmail(InvalidArgument):
-    """An email that can't be sent as written; it was not stored.
-
-    Attributes:
-        receipts: of the emails before it, where it was one of ``enqueue_many``; they are stored.
-    """
-
-    receipts: "Sequence[Receipt]" = ()
+    """An email that can't be sent as written; it was not stored."""
 
 
 class InvalidSetting(MailerError, ValueError):

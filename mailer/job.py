@@ -155,7 +155,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def retries(self) -> int:
         """How many attempts of the retry policy are used up."""
-        return max((a.n for a in self.attempts if a.decision is not Decision.PAUSE), default=0)
+        no_use = {Decision.PAUSE, Decision.INTERRUPTED}
+        return max((a.n for a in self.attempts if a.decision not in no_use), default=0)
 
 
 class Receipt(msgspec.Struct, frozen=True):

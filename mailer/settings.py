@@ -33,7 +33,8 @@ def _split_on(separator: str) -> BeforeValidator:
 
 
 _CONFIG_VARIABLE = "MAILER_CONFIG"
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_TEN_YEARS = 10 * 366 * 24 * 3600
+Seconds = Annotated[float, Field(gt=0, le=_TEN_YEARS, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -102,10 +103,10 @@ class Settings(BaseSettings):
         1000, ge=1, description="The most recipients of one email, To, Cc and Bcc together."
     )
     idempotency_seconds: int = Field(
-        24 * 3600, ge=1, description="How long an idempotency key is remembered."
+        24 * 3600, ge=1, le=_TEN_YEARS, description="How long an idempotency key is remembered."
     )
     retention_seconds: int = Field(
-        7 * 24 * 3600, ge=1, description="How long an ended job's record is kept."
+        7 * 24 * 3600, ge=1, le=_TEN_YEARS, description="How long an ended job's record is kept."
     )
     ehlo_hostname: str = Field(
         default_factory=socket.gethostname, description="What workers call themselves in EHLO."

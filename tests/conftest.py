@@ -216,6 +216,15 @@ def fake_store(key_prefix: str) -> Store:
     return store_on(client, SyncRunner(client, timeout=5), key_prefix)
 
 
+@pytest.fixture
+def own_store(key_prefix: str) -> Iterator[Store]:
+    """The store over a real server that no other test uses."""
+    with EmbeddedRedis() as server, redis.Redis.from_url(server.url) as raw:
+        runner = SyncRunner.connect(server.url, 5)
+        yield store_on(raw, runner, key_prefix)
+        runner.close()
+
+
 @pytest.fixture(params=["sync", "async"])
 def runner_kind(request: pytest.FixtureRequest) -> str:
     return request.param

@@ -125,7 +125,8 @@ class Dispatcher:
 
     async def _news(self, sleep: float, *, room: bool, urgent_room: bool) -> None:
         """Wait for a wake-up, for a batch that has left the queue, or for ``sleep`` seconds."""
-        sleep = max(sleep, 0.001)  # to Redis, 0 means for ever
+        # to Redis, 0 means for ever; and a socket that is silent too long counts as dead
+        sleep = min(max(sleep, 0.001), self._runner.timeout / 2)
         news = self._agenda.await_news(
             self._worker, room=room, urgent_room=urgent_room, timeout=sleep
         )

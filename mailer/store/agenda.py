@@ -208,6 +208,6 @@ def _assignment(fields: list[Any], now: int) -> Assignment | None:
             expires_ms=expires,
             begun_ms=now,
         )
-    except (msgspec.DecodeError, TypeError, ValueError) as error:
+    except (msgspec.DecodeError, RecursionError, TypeError, ValueError) as error:
         log.error("the record of job %s can't be read: %s", job_id.decode(), error)
         return None

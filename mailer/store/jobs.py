@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from mailer.errors import IdempotencyConflict, InvalidEmail, JobNotFound
+from mailer.errors import IdempotencyConflict, InvalidArgument, InvalidEmail, JobNotFound
 from mailer.job import Job, JobState, Priority, Receipt, Recipient
 from mailer.message import Message
 from mailer.store import records
@@ -51,8 +51,12 @@ class Jobs:
         self._keys = keys
         self._idempotency_seconds = idempotency_seconds
 
-    def enqueue(self, jobs: Sequence[NewJob]) -> Operation[list[Receipt]]:
-        """Record all of ``jobs``, or none of them."""
+    def enqueue(self, jobs: Sequence[NewJob], first: int | None = None) -> Operation[list[Receipt]]:
+        """Record all of ``jobs``, or none of them.
+
+        Args:
+            first: the place of the first one among the caller's, for errors to name them.
+        """
         keys = self._keys
         names = [keys.wake, keys.urgent_wake, keys.blobs, keys.blob_uses, *keys.lanes]
         names += [keys.state(JobState.QUEUED), keys.state(JobState.SCHEDULED)]
@@ -76,14 +80,18 @@ class Jobs:
                 args += [sha256, content]
 
         def parse(reply: list[Any]) -> list[Receipt]:
-            if reply[0] == b"conflict":
-                raise IdempotencyConflict(
-                    f"the idempotency key {jobs[reply[1] - 1].idempotency_key!r} is known, "
-                    "with other content; use another key for another email"
-                )
+            if reply[0] == b"ok":
+                return [_receipt(job, word) for job, word in zip(jobs, reply[2:], strict=True)]
+            at = reply[1] - 1
+            place = "" if first is None else f"emails[{first + at}]."
             if reply[0] == b"expired":
-                raise InvalidEmail("expires_at", "is in the past, by the Redis server's clock")
-            return [_receipt(job, word) for job, word in zip(jobs, reply[2:], strict=True)]
+                raise InvalidEmail(
+                    f"{place}expires_at", "is in the past, by the Redis server's clock"
+                )
+            raise IdempotencyConflict(
+                f"{place}idempotency_key: {jobs[at].idempotency_key!r} is known, "
+                "with other content; use another key for another email"
+            )
 
         return run_script("enqueue", names, args, parse)
 
@@ -140,6 +148,8 @@ class Jobs:
         def parse(reply: list[Any] | None) -> tuple[JobState, bool]:
             if reply is None:
                 raise JobNotFound(job_id)
+            if reply[1] < 0:
+                raise InvalidArgument("at", "is not before the email's expires_at")
             return JobState(reply[0].decode()), bool(reply[1])
 
         keys = self._keys

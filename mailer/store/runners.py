@@ -1,6 +1,7 @@
 """Two ways to run an operation: `SyncRunner` waits, `AsyncRunner` is awaited.
 
-Both give an answer or `StoreUnavailable` within the store timeout. A broken connection, as after a
+Both give an answer or `StoreUnavailable` within the store timeout; a thread that has to wait for
+one of the 50 connections may need twice as long. A broken connection, as after a
 restart of Redis, is replaced once without a word: every operation may be repeated safely. A server
 that does not answer in time is not asked twice.
 """
@@ -108,6 +109,8 @@ def _pool(kind: Any, url: str, retry: Any, timeout: float) -> Any:
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
             "retry": retry,
+            "retry_on_timeout": False,
+            "decode_responses": False,
             "health_check_interval": 0,
         }
         pool.connection_class(**pool.connection_kwargs)  # not connected: only to try the options

@@ -3,10 +3,12 @@
 import signal
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
 
-from mailer import JobState, Priority
+from mailer import JobState, Priority, StoreUnavailable
 from mailer.testing import EmbeddedRedis, eventually, hang, slow
 
 CONNECTIONS = 20
@@ -158,6 +160,28 @@ def test_jobs_leave_although_the_broker_lost_its_messages(system, smtp):
         for key in client.scan_iter(f"{prefix}*"):
             client.delete(key)
         eventually(lambda: system.mailer.counts()[JobState.SENT] == 300, timeout=30)
+    assert set(accepted(smtp).values()) == {1}
+
+
+def test_a_short_store_timeout_does_not_disturb_an_idle_dispatcher(system):
+    with system.worker(MAILER_STORE_TIMEOUT_SECONDS="0.4") as worker:
+        later = system.enqueue(scheduled_at=datetime.now(UTC) + timedelta(seconds=2))
+        assert system.ended(later).state is JobState.SENT
+        assert "waits for Redis" not in worker.tail(200)
+
+
+def test_what_was_accepted_is_recorded_although_redis_is_full(system, smtp):
+    smtp.faults.append(slow(1.0))
+    with redis.Redis.from_url(system.redis.url) as raw, system.worker(MAILER_LEASE_SECONDS="2"):
+        job_ids = [system.enqueue() for _ in range(5)]
+        eventually(lambda: system.mailer.counts()[JobState.SENDING] == 5)
+        raw.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(StoreUnavailable):
+                system.enqueue()
+            assert all(system.ended(job_id).state is JobState.SENT for job_id in job_ids)
+        finally:
+            raw.config_set("maxmemory", 0)
     assert set(accepted(smtp).values()) == {1}
 
 

@@ -177,6 +177,20 @@ class TestJobs:
         with pytest.raises(WrongState, match="sending"):
             await mailer.reschedule(receipt.id, when)
 
+    async def test_a_time_at_which_it_would_have_expired_is_refused(self, mailer):
+        soon = datetime.now(UTC) + timedelta(hours=1)
+        receipt = await mailer.enqueue(email(expires_at=soon))
+        with pytest.raises(InvalidArgument, match="at: is not before the email's expires_at"):
+            await mailer.reschedule(receipt.id, soon)
+        assert (await mailer.get(receipt.id)).state is JobState.QUEUED
+        await mailer.reschedule(receipt.id, soon - timedelta(minutes=1))
+        assert (await mailer.get(receipt.id)).state is JobState.SCHEDULED
+
+    @pytest.mark.parametrize("limit", [0, -1, 1.5, 2**70, "5", True])
+    async def test_a_limit_that_is_none_is_refused(self, mailer, limit):
+        with pytest.raises(InvalidArgument, match="limit: is a whole number"):
+            await mailer.list(limit=limit)
+
     async def test_listing_by_state_and_in_all(self, mailer):
         receipts = []
         for _ in range(3):
@@ -299,6 +313,42 @@ class TestEnqueueMany:
         assert raised.value.field == "emails[150].attachments[0]"
         assert len(raised.value.receipts) == 150
         assert (await mailer.counts())[JobState.QUEUED] == 150
+
+    @pytest.mark.parametrize(
+        ("wrong", "error", "field"),
+        [
+            ({"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, InvalidEmail, "expires_at"),
+            ({"idempotency_key": "k", "text": "x"}, IdempotencyConflict, "idempotency_key"),
+        ],
+    )
+    async def test_what_only_redis_can_refuse_is_named_with_the_receipts_of_the_stored(
+        self, mailer, wrong, error, field
+    ):
+        known = await mailer.enqueue(email(idempotency_key="k"))
+        emails = [email() for _ in range(150)]
+        emails[120] = email(**wrong)
+        with pytest.raises(error, match=rf"^emails\[120\]\.{field}: ") as raised:
+            await mailer.enqueue_many(emails)
+        receipts = raised.value.receipts
+        assert len(receipts) == 100, "the chunk of the refused one is not stored"
+        stored = {job.id for job in await mailer.list(limit=200)}
+        assert stored == {known.id, *(receipt.id for receipt in receipts)}
+
+    async def test_the_receipts_of_the_stored_come_with_any_error(self, impatient, own_server):
+        def stream():
+            for i in range(250):
+                if i == 150:
+                    own_server.kill()
+                yield email()
+
+        with pytest.raises(StoreUnavailable) as raised:
+            await impatient.enqueue_many(stream())
+        assert len(raised.value.receipts) == 100
+
+    async def test_an_email_that_a_stream_fails_to_make_is_named(self, mailer):
+        with pytest.raises(InvalidEmail, match=r"emails\[1\]\.to: ") as raised:
+            await mailer.enqueue_many(email(to=to) for to in ("a@example.org", "nobody"))
+        assert len(raised.value.receipts) == 1
 
     async def test_what_is_no_email_is_named(self, mailer):
         with pytest.raises(InvalidEmail, match="email: is an Email, not dict"):
@@ -513,3 +563,41 @@ def _all_of(error: BaseException) -> str:
     import traceback
 
     return "".join(traceback.format_exception(error)) + repr(error)
+
+
+async def test_files_are_read_beside_the_event_loop(settings, tmp_path, monkeypatch):
+    import threading
+
+    from mailer import enqueueing
+
+    plain, threads = enqueueing.read_allowed, []
+
+    def read(*args):
+        threads.append(threading.get_ident())
+        return plain(*args)
+
+    monkeypatch.setattr(enqueueing, "read_allowed", read)
+    (tmp_path / "a.txt").write_text("x")
+    attached = email(attachments=[Attachment.from_path(tmp_path / "a.txt")])
+    async with AsyncMailer(settings=settings) as mailer:
+        await mailer.enqueue(attached)
+        await mailer.enqueue_many([attached])
+    assert len(threads) == 2
+    assert threading.get_ident() not in threads
+
+
+@pytest.mark.parametrize("option", ["decode_responses=True", "retry_on_timeout=True"])
+async def test_options_of_the_url_that_would_break_a_promise_count_for_nothing(
+    kind, own_server, option
+):
+    settings = load_settings(redis_url=f"{own_server.url}?{option}", store_timeout_seconds=STATED)
+    mailer = Either(kind(settings=settings))
+    receipt = await mailer.enqueue(email())
+    assert (await mailer.get(receipt.id)).id == receipt.id
+    own_server.pause()
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        await mailer.get(receipt.id)
+    assert time.monotonic() - began < 1.5 * STATED
+    own_server.resume()
+    await mailer.close()

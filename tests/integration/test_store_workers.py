@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from mailer import Attachment
-from mailer.errors import JobNotFound
+from mailer.errors import JobNotFound, StoreUnavailable
 from mailer.job import Decision, JobState, Priority, RecipientState
 from mailer.store.agenda import NOW, Lease
 
@@ -467,3 +467,60 @@ def handed_back(store, begun):
 
 def of_lease(result, lease):
     return attrs.evolve(result, lease=lease)
+
+
+class TestLostAttempts:
+    async def lose(self, store, job_id, times=1):
+        """Have a worker begin the job and die, that often."""
+        for _ in range(times):
+            (begun,) = await store.run(store.agenda.begin([job_id], "w1", 60))
+            store.raw.hset(store.keys.job(job_id), "lease", 0)
+        return begun
+
+    async def test_a_possible_second_copy_keeps_its_date_though_it_is_rescheduled(self, store):
+        (job_id,) = await store.enqueued()
+        store.raw.hset(store.keys.job(job_id), "date", 1)
+        await self.lose(store, job_id)
+        (begun,) = await store.run(store.agenda.begin([job_id], "w2", 60))
+        await store.run(store.agenda.finish([handed_back(store, begun)]))
+        await store.run(store.jobs.reschedule(job_id, 0))
+        (begun,) = await store.run(store.agenda.begin([job_id], "w3", 60))
+        assert begun.message.date == 1
+
+    async def test_they_are_no_retries_of_the_policy(self, store):
+        (job_id,) = await store.enqueued()
+        await self.lose(store, job_id, times=3)
+        job = await store.job(job_id)
+        assert [a.decision for a in job.attempts] == [Decision.INTERRUPTED] * 2
+        assert job.retries == 0
+
+    async def test_their_history_is_bounded(self, store):
+        (job_id,) = await store.enqueued()
+        long = b'{"n":1,"started_at":1,"decision":"retry","reply":"' + b"x" * 65_000 + b'"}\n'
+        store.raw.hset(store.keys.job(job_id), "attempts", long)
+        await self.lose(store, job_id, times=5)
+        job = await store.job(job_id)
+        assert [a.decision for a in job.attempts][-1] is Decision.INTERRUPTED
+        assert len(store.record(job_id)[b"attempts"]) <= 65_536
+
+
+async def test_workers_go_on_where_memory_is_full(own_store):
+    """Their results are what makes room again; only enqueue is refused."""
+    store, agenda, jobs = own_store, own_store.agenda, own_store.jobs
+    ids = await store.enqueued(4)
+    (waiting,) = await store.enqueued(scheduled_at=datetime.now(UTC) + timedelta(hours=1))
+    ended = await store.ended(JobState.FAILED)
+    store.raw.config_set("maxmemory", 1)
+    with pytest.raises(StoreUnavailable, match="maxmemory"):
+        await store.enqueued()
+    claim = await store.run(agenda.claim(10, 10, 60))
+    assert sorted(claim.ids[Priority.NORMAL]) == sorted(ids)
+    assert await store.run(agenda.undispatch(ids[2:])) == 2
+    begun = await store.run(agenda.begin(ids[:2], "w1", 60))
+    assert await store.run(agenda.renew([job.lease for job in begun], 60)) == set()
+    assert await store.run(agenda.finish([store.result(job) for job in begun])) == [True, True]
+    assert await store.run(jobs.reschedule(waiting, 0)) == (JobState.QUEUED, True)
+    assert await store.run(jobs.cancel(waiting)) is JobState.CANCELED
+    stored = await store.run(jobs.get(ended))
+    assert await store.run(jobs.revive(stored, stored.job.recipients))
+    assert await store.run(agenda.retire(JobState.SENT, 2**53, ids[:2])) == 2

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import attrs
 import fakeredis
 import hypothesis.strategies as st
+import pytest
 from fakeredis.commands_mixins import server_mixin
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
@@ -24,7 +25,7 @@ from hypothesis.stateful import (
 
 from mailer.email import Email
 from mailer.enqueueing import new_job
-from mailer.errors import InvalidEmail
+from mailer.errors import InvalidArgument, InvalidEmail
 from mailer.job import TRANSITIONS, Decision, JobState, Priority, Recipient, RecipientState
 from mailer.settings import load_settings
 from mailer.store.agenda import ENDED, NOW, Agenda, Assignment, Result
@@ -156,6 +157,10 @@ class Protocol(RuleBasedStateMachine):
         job_id = self.pick(data)
         job = self.model[job_id]
         waits = job.state in WAITING
+        if waits and ahead and 0 < job.expires <= self.now + ahead:
+            with pytest.raises(InvalidArgument):
+                self.run(self.jobs.reschedule(job_id, self.now + ahead))
+            return
         if waits:
             job.due = job.on_agenda = self.now + (ahead or 0)
             if job.state is not JobState.DEFERRED:

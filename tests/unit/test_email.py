@@ -241,6 +241,14 @@ def test_endless_metadata_is_refused():
     assert refused(metadata=deep).field == "metadata"
 
 
+def test_metadata_are_nested_no_deeper_than_any_reader_can_follow():
+    value: object = 1
+    for _ in range(31):
+        value = [value]
+    assert email(metadata={"a": value}).metadata["a"] == value
+    assert "32 levels" in refused(metadata={"a": [value]}).reason
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_numbers_that_json_can_not_hold_become_none(number):
     assert email(metadata={"a": number}).metadata["a"] is None

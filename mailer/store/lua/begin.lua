@@ -10,8 +10,11 @@
 -- and the lost attempt is put on record, for nobody knows what it sent. Where it has expired since,
 -- it ends as `unconfirmed` instead. An id without a record leaves the agenda.
 
+-- Where memory is full, Redis refuses no write of a script that has written before.
+redis.call('ZREM', KEYS[1], '')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local MOST_HISTORY = 65536  -- bytes of attempts; beyond it the oldest go
 local index = { scheduled = 4, queued = 5, sending = 6, deferred = 7, unconfirmed = 11, expired = 12 }
 local lease = now + tonumber(ARGV[1])
 local begun = { now }
@@ -26,8 +29,9 @@ end
 local function record_interruption(record, job)
   local attempt = cjson.encode({ n = tonumber(job[6] or 0) + 1, started_at = tonumber(job[13]) / 1000,
     ended_at = now / 1000, worker = job[12], decision = 'interrupted' })
-  local attempts = redis.call('HGET', record, 'attempts') or ''
-  redis.call('HSET', record, 'attempts', attempts .. attempt .. '\n')
+  local attempts = (redis.call('HGET', record, 'attempts') or '') .. attempt .. '\n'
+  while #attempts > MOST_HISTORY do attempts = string.gsub(attempts, '^[^\n]*\n', '', 1) end
+  redis.call('HSET', record, 'attempts', attempts)
 end
 
 for i = 15, #KEYS do

@@ -4,6 +4,8 @@
 -- ARGV  1 id
 -- Returns  the state it is in now ('canceled': done), or false where it isn't recorded
 
+-- Where memory is full, Redis refuses no write of a script that has written before.
+redis.call('ZREM', KEYS[2], '')
 local index = { scheduled = 5, queued = 6, deferred = 8, canceled = 14 }
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -9,6 +9,8 @@
 -- High goes first, then normal, then low; a tenth of the room is kept for each lower lane, so that
 -- none starves. Where due jobs remain, the wake-up is left for a dispatcher that has room.
 
+-- Where memory is full, Redis refuses no write of a script that has written before.
+redis.call('ZREM', KEYS[3], '')
 local MOST_AT_ONCE = 1000  -- Lua's stack takes no more than 8,000 results of unpack
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

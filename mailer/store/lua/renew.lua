@@ -4,6 +4,8 @@
 -- ARGV  1 lease ms, then for each job: id, token
 -- Returns  the ids whose lease is no longer ours: the caller must let go of them
 
+-- Where memory is full, Redis refuses no write of a script that has written before.
+redis.call('ZREM', KEYS[1], '')
 local time = redis.call('TIME')
 local lease = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
 local gone = {}

@@ -5,6 +5,8 @@
 -- Returns  how many were forgotten; a job that was revived meanwhile is kept,
 --          and an entry without a record goes
 
+-- Where memory is full, Redis refuses no write of a script that has written before.
+redis.call('ZREM', KEYS[3], '')
 local count = 0
 for i = 4, #KEYS do
   local job = redis.call('HMGET', KEYS[i], 'state', 'updated', 'blobs')

@@ -4,6 +4,8 @@
 -- ARGV  1 id, 2 its state and 3 its recipients as the caller saw them, 4 the new recipients
 -- Returns  1, or 0 where the job has changed since: the caller looks again
 
+-- Where memory is full, Redis refuses no write of a script that has written before.
+redis.call('ZREM', KEYS[3], '')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local job = redis.call('HMGET', KEYS[1], 'state', 'recipients', 'lane')

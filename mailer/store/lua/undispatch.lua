@@ -4,6 +4,8 @@
 -- ARGV  the jobs' ids in the order of their records
 -- Returns  how many were put back
 
+-- Where memory is full, Redis refuses no write of a script that has written before.
+redis.call('ZREM', KEYS[2], '')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local count = 0
