@@ -55,9 +55,11 @@ class CourierThread:
     def __init__(self, app: Celery, hostname: str) -> None:
         self._thread = LoopThread()
 
-        async def publish_batch(ids: Sequence[str], ticket: str, priority: Priority) -> None:
+        async def publish_batch(
+            ids: Sequence[str], dispatcher: str, ticket: str, priority: Priority
+        ) -> None:
             # kombu blocks; a thread does it, so that the loop goes on
-            await asyncio.to_thread(publish, app, ids, hostname, ticket, priority)
+            await asyncio.to_thread(publish, app, ids, dispatcher, ticket, priority)
 
         events = TaskEvents(app, hostname)
         self._courier = self._thread.call(

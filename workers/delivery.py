@@ -98,6 +98,8 @@ class Deliverer:
                     transcript = await session.transact(envelope, message)
         except RelayFault as fault:
             return broken_relay(fault.phase, fault.reply, fault.reason, len(addresses))
+        except StoreUnavailable:  # an OSError too, but none of the attachment's
+            raise
         except OSError as error:
             return postponed(f"an attachment can't be read now: {error.strerror}", len(addresses))
         return classify(transcript, len(addresses))

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
+from uuid import uuid4
 
 import attrs
 import structlog
@@ -23,7 +24,7 @@ log = structlog.get_logger()
 _LONGEST_SLEEP = 1.0  # seconds; also how long a lost wake-up can delay anything
 _RETIRE_EVERY, _RETIRE_AT_ONCE = 60.0, 500
 
-Publish = Callable[[Sequence[str], str, Priority], Awaitable[None]]
+Publish = Callable[[Sequence[str], str, str, Priority], Awaitable[None]]
 
 
 @attrs.frozen
@@ -39,7 +40,9 @@ class Dispatcher:
     """Moves due jobs from the agenda to the workers.
 
     Args:
-        publish: sends ids, a ticket and their priority as one Celery message.
+        worker: part of the name to which its tickets come back, and which no other one has, nor
+            one before it in a worker of that name.
+        publish: sends ids, that name, a ticket and their priority as one Celery message.
         held_up: seconds for which claiming makes no sense, for the relay is paused.
         probing: whether the relay should be tried with a single job.
     """
@@ -56,7 +59,7 @@ class Dispatcher:
         held_up: Callable[[], float],
         probing: Callable[[], bool],
     ) -> None:
-        self._worker = worker
+        self._name = f"{worker}.{uuid4().hex[:8]}"
         self._agenda = agenda
         self._runner = runner
         self._clock = clock
@@ -116,7 +119,7 @@ class Dispatcher:
             ticket = str(next(self._tickets))
             self._window.take(ticket, len(batch), urgent=priority is Priority.HIGH)
             try:
-                await self._publish(batch, ticket, priority)
+                await self._publish(batch, self._name, ticket, priority)
             except Exception as error:  # noqa: BLE001 - the broker client raises what it likes
                 log.error("broker unavailable", jobs=len(batch), reason=repr(error))
                 self._window.release(ticket)
@@ -128,7 +131,7 @@ class Dispatcher:
         # to Redis, 0 means for ever; and a socket that is silent too long counts as dead
         sleep = min(max(sleep, 0.001), self._runner.timeout / 2)
         news = self._agenda.await_news(
-            self._worker, room=room, urgent_room=urgent_room, timeout=sleep
+            self._name, room=room, urgent_room=urgent_room, timeout=sleep
         )
         ticket = await self._runner.run(news, timeout=sleep + self._runner.timeout)
         if ticket is not None:

@@ -140,13 +140,13 @@ class Agenda:
         return run_script("undispatch", keys, ids, int)
 
     def await_news(
-        self, worker: str, *, room: bool, urgent_room: bool, timeout: float
+        self, dispatcher: str, *, room: bool, urgent_room: bool, timeout: float
     ) -> Operation[str | None]:
         """Wait for a batch's ticket or, where there is room, for a wake-up (BLPOP).
 
         The result is the ticket, if it was one.
         """
-        begun = self._keys.begun(worker)
+        begun = self._keys.begun(dispatcher)
         keys = [begun]
         keys += [self._keys.urgent_wake] if urgent_room else []
         keys += [self._keys.wake] if room else []
@@ -156,9 +156,9 @@ class Agenda:
 
         return run_command("BLPOP", *keys, timeout, parse=parse)
 
-    def give_ticket(self, worker: str, ticket: str) -> list[Operation[Any]]:
+    def give_ticket(self, dispatcher: str, ticket: str) -> list[Operation[Any]]:
         """Tell a dispatcher that all jobs of a batch have left the queue (RPUSH, EXPIRE)."""
-        key = self._keys.begun(worker)
+        key = self._keys.begun(dispatcher)
         return [
             run_command("RPUSH", key, ticket, parse=int),
             run_command("EXPIRE", key, 600, parse=int),

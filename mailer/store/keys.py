@@ -23,7 +23,7 @@ class Keys:
     ``{p}:blob-uses``         hash    sha256 → how many recorded jobs need it
     ``{p}:wake``              list    holds one element when some dispatcher should look
     ``{p}:wake:urgent``       list    likewise, for jobs of high priority
-    ``{p}:begun:<worker>``    list    tickets of that worker's batches which have left the queue
+    ``{p}:begun:<name>``      list    tickets of that dispatcher's batches which have left the queue
     ``{p}:probe``             string  written by ``mailer doctor``, gone after a millisecond
     ``{p}:relays``            hash    relay → why and until when it is paused (JSON)
     ========================  ======  ==========================================================
@@ -61,6 +61,6 @@ class Keys:
         """Where an idempotency key is remembered; hashed, for it may be long or private."""
         return self._once + hashlib.sha256(idempotency_key.encode()).hexdigest()
 
-    def begun(self, worker: str) -> str:
-        """Where a worker learns which of its batches have left the queue."""
-        return self._begun + worker
+    def begun(self, dispatcher: str) -> str:
+        """Where a dispatcher learns which of its batches have left the queue."""
+        return self._begun + dispatcher

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 
-from mailer import JobState, Priority, StoreUnavailable
+from mailer import Attachment, JobState, Priority, StoreUnavailable
 from mailer.testing import EmbeddedRedis, eventually, hang, slow
 
 CONNECTIONS = 20
@@ -146,6 +146,26 @@ def test_results_survive_a_redis_that_is_away_while_they_come(system, smtp, tmp_
             assert len(smtp.received) == 1
             # and the worker goes on as before
             assert mailer.wait(mailer.enqueue(system.email()).id).state is JobState.SENT
+
+
+def test_an_attachment_that_redis_does_not_give_uses_up_no_attempt(system, smtp, tmp_path):
+    smtp.faults.append(slow(1.0))
+    attached = [Attachment.from_bytes(b"x", filename="x.txt")]
+    with EmbeddedRedis() as server:
+        system.settings |= {"MAILER_REDIS_URL": server.url, "MAILER_RETRY_DELAYS": "60"}
+        system.redis = server
+        options = {"MAILER_CONNECTIONS": "1", "MAILER_STORE_TIMEOUT_SECONDS": "0.5"}
+        with system.producer() as mailer, system.worker(MAILER_LEASE_SECONDS="30", **options):
+            mailer.enqueue(system.email(subject="has the connection"))
+            job_id = mailer.enqueue(system.email(attachments=attached)).id
+            eventually(lambda: mailer.counts()[JobState.SENDING] == 2)
+            server.pause()
+            smtp.wait_for(1)
+            eventually(lambda: "results not recorded" in system.workers[-1].tail(200))
+            server.resume()
+            job = mailer.wait(job_id, timeout=15)
+    assert job.state is JobState.SENT
+    assert [attempt.decision for attempt in job.attempts] == ["sent"]
 
 
 def test_jobs_leave_although_the_broker_lost_its_messages(system, smtp):
