@@ -4,7 +4,7 @@
 >>> receipt = Mailer().enqueue(Email(from_email="shop@example.com", to="jm@example.org", text="Hi"))
 """
 
-from mailer.address import Address
+from mailer.address import Address, Group
 from mailer.attachment import Attachment
 from mailer.client import AsyncMailer, Mailer
 from mailer.email import Email
@@ -41,6 +41,7 @@ __all__ = [
     "Attempt",
     "Decision",
     "Email",
+    "Group",
     "IdempotencyConflict",
     "InvalidArgument",
     "InvalidEmail",

@@ -6,7 +6,9 @@ parts), RFC 5890 (IDNA).
 
 import binascii
 import re
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import NamedTuple
 
 import idna
 import msgspec
@@ -92,6 +94,27 @@ class Address(msgspec.Struct, frozen=True, omit_defaults=True):
             return self.email
         escaped = self.name.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}" <{self.email}>'
+
+
+class Group(NamedTuple):
+    """Several mailboxes under one name (RFC 5322, 3.4): ``Team: a@example.com, b@example.com;``.
+
+    Attributes:
+        name: the group's display name.
+        members: its mailboxes; may be none, as in ``undisclosed-recipients:;``.
+    """
+
+    name: str
+    members: tuple[Address, ...] = ()
+
+
+def mailboxes_of(entries: "Iterable[Address | Group]") -> tuple[Address, ...]:
+    """List the mailboxes of an address list, those of its groups as well."""
+    return tuple(
+        mailbox
+        for entry in entries
+        for mailbox in (entry.members if isinstance(entry, Group) else (entry,))
+    )
 
 
 def forbidden_in_headers(text: str) -> str | None:

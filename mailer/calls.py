@@ -4,6 +4,7 @@
 """
 
 import time
+from collections import ChainMap
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
@@ -17,7 +18,8 @@ from mailer.enqueueing import new_job
 from mailer.errors import InvalidArgument, InvalidEmail, MailerError, WaitTimeout, WrongState
 from mailer.job import Job, JobState, Receipt, Recipient, RecipientState
 from mailer.settings import Settings
-from mailer.store.jobs import Jobs, NewJob, StoredJob
+from mailer.store.blobs import Blobs, MissingBlobs
+from mailer.store.jobs import INLINE_BYTES, Jobs, NewJob, StoredJob
 from mailer.store.keys import Keys
 from mailer.store.operation import Operation
 from mailer.store.records import milliseconds
@@ -41,7 +43,7 @@ class Pause:
 
 @attrs.frozen
 class Reading:
-    """Work that reads files, and so would block an event loop."""
+    """Work that reads files or takes long, and so would block an event loop."""
 
     work: Callable[[], Any]
 
@@ -62,13 +64,13 @@ class Calls:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._jobs = Jobs(
-            Keys(settings.key_prefix), idempotency_seconds=settings.idempotency_seconds
-        )
+        keys = Keys(settings.key_prefix)
+        self._jobs = Jobs(keys, idempotency_seconds=settings.idempotency_seconds)
+        self._blobs = Blobs(keys)
 
     def enqueue(self, email: Email) -> Call[Receipt]:
         job = yield from self._new_job(email)
-        receipts: list[Receipt] = yield self._jobs.enqueue([job])
+        receipts = yield from self._record([job])
         return receipts[0]
 
     def enqueue_many(self, emails: Iterable[Email]) -> Call[list[Receipt]]:
@@ -77,7 +79,7 @@ class Calls:
             for chunk in _chunks(emails):
                 jobs, error = yield from self._new_jobs(chunk, first=len(receipts))
                 if jobs:
-                    receipts += yield self._jobs.enqueue(jobs, first=len(receipts))
+                    receipts += yield from self._record(jobs, first=len(receipts))
                 if error:
                     raise error
         except MailerError as error:
@@ -144,6 +146,16 @@ class Calls:
         paused: dict[str, str] = yield self._jobs.paused_relays()
         return paused
 
+    def _record(self, jobs: Sequence[NewJob], first: int | None = None) -> Call[Sequence[Receipt]]:
+        """Record jobs, and upload first those of their blobs that the store lacks."""
+        while True:
+            answer: Sequence[Receipt] | MissingBlobs = yield self._jobs.enqueue(jobs, first=first)
+            if not isinstance(answer, MissingBlobs):
+                return answer
+            contents = ChainMap(*(dict(job.blobs) for job in jobs if job.blobs))
+            for digest in answer.digests:
+                yield self._blobs.upload(digest, contents[digest])
+
     def _new_jobs(
         self, chunk: "_Chunk", first: int
     ) -> Call[tuple[Sequence[NewJob], MailerError | None]]:
@@ -162,7 +174,7 @@ class Calls:
     def _new_job(self, email: Email) -> Call[NewJob]:
         if not isinstance(email, Email):
             raise InvalidEmail("email", f"is an Email, not {type(email).__name__}")
-        if any(attachment.path for attachment in email.attachments):
+        if email.text_from_html or any(attachment.path for attachment in email.attachments):
             job: NewJob = yield Reading(partial(new_job, email, self._settings))
             return job
         return new_job(email, self._settings)
@@ -215,5 +227,11 @@ def _chunks(emails: Iterable[Email]) -> Iterator[_Chunk]:
 def _size(email: Email) -> int:
     if not isinstance(email, Email):
         return 0  # it is refused in its turn
-    contents = (attachment.content for attachment in email.attachments)
-    return sum(len(part) for part in (email.text, email.html, *contents) if part)
+    contents = [attachment.content or b"" for attachment in email.attachments]
+    if email.prepared:
+        contents.append(email.prepared.body)
+    texts = (email.text, email.html, email.amp, email.calendar)
+    # large contents go by themselves
+    return sum(len(text) for text in texts if text) + sum(
+        len(content) for content in contents if len(content) <= INLINE_BYTES
+    )

@@ -12,17 +12,20 @@ from typing import Any
 
 import msgspec
 
-from mailer.address import Address, forbidden_in_headers
+from mailer.address import Address, Group, forbidden_in_headers
 from mailer.errors import InvalidEmail
 from mailer.job import Priority
+from mailer.mime.build import calendar_method
 from mailer.mime.errors import CannotBuild
 from mailer.mime.headers import check_header
 from mailer.retry import RetryPolicy
 
-Mailboxes = str | Address | Iterable[str | Address]
+Mailboxes = str | Address | Group | Iterable[str | Address | Group]
 
 # ftext of RFC 5322, section 3.6.8
 _HEADER_NAME = re.compile(r"[\x21-\x39\x3b-\x7e]{1,76}")
+_MESSAGE_ID = re.compile(r"[!-;=?A-~]{1,450}@[!-;=?A-~]{1,450}")
+_UNSUBSCRIBE_URI = re.compile(r"(?:https?://|mailto:)[!-+\--;=?-~]{1,900}", re.IGNORECASE)
 _MAX_HEADER_CHARACTERS = 10_000
 _MAX_DEPTH = 32  # of metadata
 # what the mailer writes itself, and the field to use instead
@@ -46,13 +49,24 @@ _OWN_HEADERS = MappingProxyType(
 )
 
 
-def mailboxes(value: Mailboxes) -> tuple[Address, ...]:
-    """Read one address or several."""
-    if isinstance(value, str | Address):
-        return (mailbox(value),)
+def mailboxes(value: Mailboxes) -> tuple[Address | Group, ...]:
+    """Read one address or group, or several."""
+    if isinstance(value, str | Address | Group):
+        return (_entry(value),)
     if not isinstance(value, Iterable):
         raise InvalidEmail("", f"is a list of addresses, not {type(value).__name__}")
-    return tuple(mailbox(item, f"[{i}]") for i, item in enumerate(value))
+    return tuple(_entry(item, f"[{i}]") for i, item in enumerate(value))
+
+
+def _entry(value: Any, name: str = "") -> Address | Group:
+    if not isinstance(value, Group):
+        return mailbox(value, name)
+    if not header_value(value.name, f"{name}.name").strip():
+        raise InvalidEmail(f"{name}.name", "is empty")
+    if isinstance(value.members, str | Address) or not isinstance(value.members, Iterable):
+        raise InvalidEmail(f"{name}.members", "is a list of addresses")
+    members = enumerate(value.members)
+    return Group(value.name, tuple(mailbox(item, f"{name}.members[{i}]") for i, item in members))
 
 
 def mailbox(value: Any, name: str = "") -> Address:
@@ -90,6 +104,78 @@ def header_value(value: Any, name: str = "") -> str:
         raise InvalidEmail(name, f"is over {_MAX_HEADER_CHARACTERS} characters long")
     if found := forbidden_in_headers(value):
         raise InvalidEmail(name, f"has the control character {found!a} in it")
+    return value
+
+
+def message_id(value: str | None) -> str | None:
+    """Accept what names one message, with its angle brackets or without (RFC 5322, 3.6.4)."""
+    return None if value is None else _message_id(value, "")
+
+
+def message_ids(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Accept several, as a list or as they stand in a header."""
+    if isinstance(value, str):
+        value = header_value(value).split()
+    if not isinstance(value, Iterable):
+        raise InvalidEmail("", f"is a list of message ids, not {type(value).__name__}")
+    return tuple(_message_id(item, f"[{i}]") for i, item in enumerate(value))
+
+
+def _message_id(value: Any, name: str) -> str:
+    bare = header_value(value, name).strip().removeprefix("<").removesuffix(">")
+    if not _MESSAGE_ID.fullmatch(bare):
+        raise InvalidEmail(name, "is a message id, such as <42.7f3a@example.com>")
+    return f"<{bare}>"
+
+
+def unsubscribe_uris(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Accept URIs for List-Unsubscribe (RFC 2369): https, http or mailto."""
+    if isinstance(value, str):
+        value = (value,)
+    if not isinstance(value, Iterable):
+        raise InvalidEmail("", f"is a list of URIs, not {type(value).__name__}")
+    uris = tuple(value)
+    for i, uri in enumerate(uris):
+        if not _UNSUBSCRIBE_URI.fullmatch(header_value(uri, f"[{i}]")):
+            raise InvalidEmail(
+                f"[{i}]",
+                "is a URI of https, http or mailto in ASCII, without angle brackets, commas and "
+                "spaces (percent-encode them)",
+            )
+    return uris
+
+
+def auto_submitted(value: str | None) -> str | None:
+    """Accept what RFC 3834, 5 knows, but for "no"."""
+    return _one_of(value, "auto-generated", "auto-replied")
+
+
+def importance(value: str | None) -> str | None:
+    """Accept what RFC 2156, 5.3.6 knows."""
+    return _one_of(value, "high", "normal", "low")
+
+
+def _one_of(value: str | None, *words: str) -> str | None:
+    if value is not None and value not in words:
+        raise InvalidEmail("", f"is one of {', '.join(words)}")
+    return value
+
+
+def flag(value: bool) -> bool:
+    """Accept True or False."""
+    if not isinstance(value, bool):
+        raise InvalidEmail("", f"is True or False, not {type(value).__name__}")
+    return value
+
+
+def calendar(value: str | None) -> str | None:
+    """Accept an iCalendar object that says what it asks for (RFC 5545; RFC 6047, 2.4)."""
+    if body(value) is None or value is None:
+        return None
+    if not value.lstrip("\ufeff\r\n ").upper().startswith("BEGIN:VCALENDAR"):
+        raise InvalidEmail("", "is an iCalendar object; it begins with BEGIN:VCALENDAR")
+    if not calendar_method(value):
+        raise InvalidEmail("", "has no METHOD; an invitation has METHOD:REQUEST (RFC 6047, 2.4)")
     return value
 
 

@@ -5,16 +5,18 @@ Nothing here looks at a file or at Redis; what needs settings is checked by ``en
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from email.message import Message as LibraryMessage
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
 from mailer import checks
-from mailer.address import Address
+from mailer.address import Address, Group, mailboxes_of
 from mailer.attachment import Attachment
 from mailer.errors import InvalidEmail
 from mailer.job import Priority
+from mailer.prepared import PreparedEmail, read_prepared
 from mailer.retry import RetryPolicy
 
 Delivery = Literal["at-least-once"]
@@ -40,9 +42,23 @@ class Email:
 
     Attributes:
         from_email: ``shop@example.com`` or ``Shop <shop@example.com>``.
-        to, cc, bcc: one address or several; together at least one. Bcc is never written anywhere
-            in the message.
+        to, cc, bcc: one address or several, or a `Group`; together at least one. Bcc is never
+            written anywhere in the message.
+        reply_to: where answers go.
+        sender: who sent it on behalf of ``from_email``, where that is somebody else.
+        subject: any text.
+        text, html: the body, in either form or both.
+        text_from_html: derive ``text`` from ``html``.
+        amp: the body in AMP for Email, beside the others.
+        calendar: an invitation, as an iCalendar object with a METHOD.
+        in_reply_to: the message id of what this answers.
+        references: the message ids of the thread, the oldest first.
+        list_unsubscribe: URIs by which a reader leaves the list.
+        one_click_unsubscribe: a POST to the ``https`` one of them is enough.
+        auto_submitted: ``auto-generated`` or ``auto-replied``, so that no robot answers.
+        importance: ``high``, ``normal`` or ``low``, as the reader sees it.
         headers: additional header fields.
+        attachments: made by `Attachment.from_path` and its like.
         envelope_sender: where bounces go (RFC 5321 MAIL FROM); without it, ``from_email``.
         priority: ``high`` leaves before ``normal``, ``normal`` before ``low``.
         scheduled_at: not before this time. Aware of its time zone.
@@ -50,19 +66,30 @@ class Email:
         tags, metadata: kept with the job, never sent.
         idempotency_key: enqueued again under the same key, the same content is one job.
         retry: the retry policy, where it differs from the settings'.
+        prepared: set by `from_message`.
 
     Raises:
         InvalidEmail: on construction, naming the field.
     """
 
     from_email: Address = attrs.field(converter=checks.sender)
-    to: tuple[Address, ...] = attrs.field(default=(), converter=checks.mailboxes)
-    cc: tuple[Address, ...] = attrs.field(default=(), converter=checks.mailboxes)
-    bcc: tuple[Address, ...] = attrs.field(default=(), converter=checks.mailboxes)
-    reply_to: tuple[Address, ...] = attrs.field(default=(), converter=checks.mailboxes)
+    to: tuple[Address | Group, ...] = attrs.field(default=(), converter=checks.mailboxes)
+    cc: tuple[Address | Group, ...] = attrs.field(default=(), converter=checks.mailboxes)
+    bcc: tuple[Address | Group, ...] = attrs.field(default=(), converter=checks.mailboxes)
+    reply_to: tuple[Address | Group, ...] = attrs.field(default=(), converter=checks.mailboxes)
+    sender: Address | None = attrs.field(default=None, converter=checks.optional_sender)
     subject: str = attrs.field(default="", converter=checks.header_text)
     text: str | None = attrs.field(default=None, repr=False, converter=checks.body)
     html: str | None = attrs.field(default=None, repr=False, converter=checks.body)
+    text_from_html: bool = attrs.field(default=False, converter=checks.flag)
+    amp: str | None = attrs.field(default=None, repr=False, converter=checks.body)
+    calendar: str | None = attrs.field(default=None, repr=False, converter=checks.calendar)
+    in_reply_to: str | None = attrs.field(default=None, converter=checks.message_id)
+    references: tuple[str, ...] = attrs.field(default=(), converter=checks.message_ids)
+    list_unsubscribe: tuple[str, ...] = attrs.field(default=(), converter=checks.unsubscribe_uris)
+    one_click_unsubscribe: bool = attrs.field(default=False, converter=checks.flag)
+    auto_submitted: str | None = attrs.field(default=None, converter=checks.auto_submitted)
+    importance: str | None = attrs.field(default=None, converter=checks.importance)
     headers: Mapping[str, str] = attrs.field(default=_NOTHING_MORE, converter=checks.headers)
     attachments: tuple[Attachment, ...] = attrs.field(default=(), converter=_attachments)
     envelope_sender: Address | None = attrs.field(default=None, converter=checks.optional_sender)
@@ -75,18 +102,48 @@ class Email:
     relay: str | None = None
     delivery: Delivery = "at-least-once"
     retry: RetryPolicy | None = attrs.field(default=None, converter=checks.retry_policy)
+    prepared: PreparedEmail | None = attrs.field(default=None, repr=False)
 
     if not TYPE_CHECKING:
 
         def __init__(self, **fields: Any) -> None:
             # attrs would do the same, but its converters can't name the field, nor its TypeErrors
             # be told from a programmer's
-            for field in attrs.fields(Email):
+            for field in _FIELDS:
                 object.__setattr__(self, field.name, _value(field, fields))
             if fields:
-                known = ", ".join(field.name for field in attrs.fields(Email))
+                known = ", ".join(field.name for field in _FIELDS if field.name != "prepared")
                 raise InvalidEmail(next(iter(fields)), f"is no field of Email; there are {known}")
             self._check()
+
+    @classmethod
+    def from_message(
+        cls,
+        message: LibraryMessage | bytes,
+        *,
+        recipients: checks.Mailboxes | None = None,
+        **fields: Any,
+    ) -> Self:
+        """Deliver a message that any library has built, as it is.
+
+        What it must have and lacks is added: Date, Message-ID, MIME-Version. Bcc is taken out.
+
+        Args:
+            message: an `email.message.EmailMessage`, or bytes such as an .eml file has.
+            recipients: who gets it, instead of those in To, Cc and Bcc.
+            fields: any of `Email` that are not content: ``envelope_sender``, ``tags``,
+                ``scheduled_at`` and so on.
+
+        Raises:
+            InvalidEmail: naming the header or line that can't be sent.
+        """
+        if unfit := _CONTENT & fields.keys():
+            raise InvalidEmail(min(unfit), "is part of the message; set it there")
+        prepared, listed = read_prepared(message)
+        fields |= listed if recipients is None else {"to": recipients}
+        return cls(
+            from_email=prepared.from_email, subject=prepared.subject, prepared=prepared, **fields
+        )
 
     def _check(self) -> None:
         """Refuse what no field can see alone."""
@@ -94,6 +151,20 @@ class Email:
             raise InvalidEmail("to", "names nobody; give at least one of to, cc and bcc")
         if self.scheduled_at and self.expires_at and self.scheduled_at >= self.expires_at:
             raise InvalidEmail("expires_at", "is not after scheduled_at")
+        if self.text_from_html and (self.text is not None or not self.html):
+            raise InvalidEmail("text_from_html", "needs html, and no text")
+        if self.amp and not (self.html or self.text):
+            raise InvalidEmail("amp", "needs html or text beside it, for those who can't show it")
+        if self.one_click_unsubscribe and not any(
+            uri.lower().startswith("https:") for uri in self.list_unsubscribe
+        ):
+            raise InvalidEmail(
+                "one_click_unsubscribe", "needs an https URI in list_unsubscribe (RFC 8058)"
+            )
+        ours = {name.lower() for name, _ in self.typed_headers}
+        for name in self.headers:
+            if name.lower() in ours:
+                raise InvalidEmail(f"headers[{name!r}]", "is set by a field of its own as well")
         if self.delivery != "at-least-once":
             raise InvalidEmail("delivery", "only 'at-least-once' is known to this version")
         if self.relay is not None:
@@ -103,10 +174,40 @@ class Email:
     def recipients(self) -> tuple[Address, ...]:
         """To, Cc and Bcc in this order, each mailbox once."""
         unique: dict[str, Address] = {}
-        for address in (*self.to, *self.cc, *self.bcc):
+        for address in mailboxes_of((*self.to, *self.cc, *self.bcc)):
             local, _, domain = address.wire.rpartition("@")
             unique.setdefault(f"{local}@{domain.lower()}", address)
         return tuple(unique.values())
+
+    @property
+    def typed_headers(self) -> tuple[tuple[str, str], ...]:
+        """The header fields that have fields of their own here, by name and value."""
+        found: list[tuple[str, str]] = []
+        if self.sender:
+            found.append(("Sender", str(self.sender)))
+        if self.in_reply_to:
+            found.append(("In-Reply-To", self.in_reply_to))
+        if thread := self.references or (self.in_reply_to and (self.in_reply_to,)):
+            found.append(("References", " ".join(thread)))
+        if self.auto_submitted:
+            found.append(("Auto-Submitted", self.auto_submitted))
+        if self.importance:
+            found.append(("Importance", self.importance))
+            found.append(("X-Priority", _X_PRIORITY[self.importance]))
+        if self.list_unsubscribe:
+            uris = ", ".join(f"<{uri}>" for uri in self.list_unsubscribe)
+            found.append(("List-Unsubscribe", uris))
+        if self.one_click_unsubscribe:
+            found.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
+        return tuple(found)
+
+
+_FIELDS = attrs.fields(Email)
+_X_PRIORITY = {"high": "1", "normal": "3", "low": "5"}  # by the custom of mail programs
+# what `from_message` takes from the message
+_CONTENT = frozenset(
+    field.name for field in _FIELDS[: _FIELDS.index(attrs.fields(Email).envelope_sender)]
+) | {"prepared"}
 
 
 def _value(field: Any, given: dict[str, Any]) -> Any:

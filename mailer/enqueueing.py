@@ -5,16 +5,15 @@ import os
 import time
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 
-import msgspec
-
-from mailer.attachment import Attachment
 from mailer.email import Email
-from mailer.errors import AttachmentUnavailable, InvalidEmail
-from mailer.files import read_allowed, sha256_of
+from mailer.errors import InvalidEmail
+from mailer.files import sha256_of
+from mailer.html import text_of
 from mailer.job import Recipient
-from mailer.message import AttachmentRef, Message
+from mailer.message import Message, Prepared, Source
+from mailer.pinning import pin
+from mailer.prepared import PreparedEmail
 from mailer.settings import Settings
 from mailer.store.jobs import NewJob
 from mailer.store.records import Head, encode, milliseconds
@@ -34,22 +33,14 @@ def new_job(email: Email, settings: Settings) -> NewJob:
             "(MAILER_MAX_RECIPIENTS); send each their own email instead",
         )
     job_id = new_id()
-    references, blobs = _pinned(email.attachments, settings)
-    message = Message(
-        message_id=f"<{job_id}@{email.from_email.wire.rpartition('@')[2]}>",
-        sender=email.from_email,
-        to=email.to,
-        cc=email.cc,
-        reply_to=email.reply_to,
-        subject=email.subject,
-        text=email.text,
-        html=email.html,
-        headers=tuple(email.headers.items()),
-        attachments=references,
-    )
+    message_id = f"<{job_id}@{email.from_email.wire.rpartition('@')[2]}>"
+    if email.prepared:
+        message, blobs = _prepared(email.prepared, message_id, settings)
+    else:
+        message, blobs = _written(email, message_id, settings)
     head = Head(
         message_id=message.message_id,
-        sender=str(email.from_email),
+        from_email=str(email.from_email),
         subject=email.subject,
         envelope_sender=(email.envelope_sender or email.from_email).wire,
         retry=email.retry,
@@ -66,7 +57,7 @@ def new_job(email: Email, settings: Settings) -> NewJob:
         scheduled_ms=milliseconds(email.scheduled_at) if email.scheduled_at else 0,
         expires_ms=milliseconds(email.expires_at) if email.expires_at else 0,
         idempotency_key=email.idempotency_key,
-        fingerprint=_fingerprint(message, people) if email.idempotency_key else "",
+        fingerprint=_fingerprint(message, message_id, people) if email.idempotency_key else "",
         blobs=blobs,
     )
 
@@ -79,47 +70,46 @@ def new_id() -> str:
     return str(uuid.UUID(int=value))
 
 
-def _pinned(
-    attachments: Sequence[Attachment], settings: Settings
-) -> tuple[tuple[AttachmentRef, ...], dict[str, bytes]]:
-    """Read what is attached: a reference to each, and the contents to be stored."""
-    references, blobs = [], {}
-    room = settings.max_attachment_bytes
-    for i, attachment in enumerate(attachments):
-        try:
-            content = _content(attachment, settings.attachment_roots, room)
-        except (AttachmentUnavailable, OSError) as error:
-            raise InvalidEmail(f"attachments[{i}]", str(error)) from error
-        room -= len(content)
-        digest = sha256_of(content)
-        if attachment.path is None:
-            blobs[digest] = content
-        references.append(
-            AttachmentRef(
-                filename=attachment.filename,
-                content_type=attachment.content_type,
-                sha256=digest,
-                size=len(content),
-                path=str(attachment.path.absolute()) if attachment.path else None,
-                content_id=attachment.content_id,
-            )
+def _written(email: Email, message_id: str, settings: Settings) -> tuple[Message, dict[str, bytes]]:
+    pinned = pin(email.attachments, settings)
+    message = Message(
+        message_id=message_id,
+        from_email=email.from_email,
+        to=email.to,
+        cc=email.cc,
+        reply_to=email.reply_to,
+        subject=email.subject,
+        text=text_of(email.html) if email.text_from_html and email.html else email.text,
+        amp=email.amp,
+        html=email.html,
+        calendar=email.calendar,
+        headers=(*email.typed_headers, *email.headers.items()),
+        attachments=pinned.references,
+    )
+    return message, pinned.blobs
+
+
+def _prepared(
+    email: PreparedEmail, message_id: str, settings: Settings
+) -> tuple[Message, dict[str, bytes]]:
+    size = len(email.body)
+    if size > 2 * settings.max_attachment_bytes:  # as base64 and with the texts
+        raise InvalidEmail(
+            "message",
+            f"has a body of {size} bytes; twice MAILER_MAX_ATTACHMENT_BYTES is the most, for its "
+            "attachments are encoded already",
         )
-    return tuple(references), blobs
+    digest = sha256_of(email.body)
+    header = email.header if email.message_id else f"Message-ID: {message_id}\r\n{email.header}"
+    message = Message(
+        message_id=email.message_id or message_id,
+        from_email=email.from_email,
+        prepared=Prepared(header, Source(digest, size), email.eight_bit),
+    )
+    return message, {digest: email.body}
 
 
-def _content(attachment: Attachment, roots: Sequence[Path], room: int) -> bytes:
-    if attachment.path is not None:
-        return read_allowed(attachment.path, roots, room)
-    content = attachment.content or b""
-    if len(content) > room:
-        raise AttachmentUnavailable(
-            f"{attachment.filename} has {len(content)} bytes, which makes too many together "
-            "(MAILER_MAX_ATTACHMENT_BYTES)"
-        )
-    return content
-
-
-def _fingerprint(message: Message, recipients: Sequence[Recipient]) -> str:
+def _fingerprint(message: Message, message_id: str, recipients: Sequence[Recipient]) -> str:
     """Identify what the recipients would see, without what differs at every call."""
-    content = (msgspec.structs.replace(message, message_id=""), recipients)
-    return hashlib.sha256(encode(content)).hexdigest()[:32]
+    content = encode((message, recipients)).replace(message_id.encode(), b"")
+    return hashlib.sha256(content).hexdigest()[:32]

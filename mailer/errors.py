@@ -79,3 +79,7 @@ class WaitTimeout(MailerError, TimeoutError):
 
 class AttachmentUnavailable(MailerError):
     """The content of an attachment is gone, has changed, or may not be read; never retried."""
+
+
+class AttachmentUnreachable(MailerError):
+    """The content of an attachment can't be read now; the email is tried again."""

@@ -4,22 +4,21 @@ import hashlib
 import os
 import stat
 from collections.abc import Sequence
+from io import BufferedReader
 from pathlib import Path
 
 from mailer.errors import AttachmentUnavailable
 
 
-def read_allowed(path: Path, roots: Sequence[Path], limit: int, *, whole: bool = True) -> bytes:
-    """Read a regular file of up to ``limit`` bytes that lies under one of ``roots``.
-
-    A longer one is refused or, where it need not be read as a ``whole``, cut off.
+def open_allowed(path: Path, roots: Sequence[Path]) -> BufferedReader:
+    """Open a regular file that lies under one of ``roots``.
 
     The file is opened first and judged by what was opened, so that a link swapped in between
     changes nothing. Opening does not block on a FIFO.
 
     Raises:
         AttachmentUnavailable: with the reason, and the setting to change.
-        OSError: where reading itself failed and may succeed later.
+        OSError: where opening itself failed and may succeed later.
     """
     try:
         # resolved before it is opened: opening a device can have effects of its own
@@ -31,18 +30,21 @@ def read_allowed(path: Path, roots: Sequence[Path], limit: int, *, whole: bool =
         raise AttachmentUnavailable(f"{path} may not be read by this user") from None
     except (ValueError, RuntimeError):  # NUL in it; and how pathlib reports links in a circle
         raise AttachmentUnavailable(f"{str(path)!a} leads nowhere") from None
-    opened = os.fstat(descriptor)
-    if not stat.S_ISREG(opened.st_mode):
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)  # a directory can't be made a file object, which would close it
         raise AttachmentUnavailable(f"{path} is not a regular file")
-    with os.fdopen(descriptor, "rb") as file:
+    file = os.fdopen(descriptor, "rb")
+    try:
         _require_allowed(_opened_path(descriptor, path), roots)
-        if whole and opened.st_size > limit:
-            raise AttachmentUnavailable(
-                f"{path} has {opened.st_size} bytes; at most {limit} are allowed "
-                "(MAILER_MAX_ATTACHMENT_BYTES)"
-            )
-        return file.read(limit)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def size_of(file: BufferedReader) -> int:
+    """Tell how many bytes an open file has."""
+    return os.fstat(file.fileno()).st_size
 
 
 def sha256_of(content: bytes) -> str:

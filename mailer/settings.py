@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -35,6 +35,16 @@ def _split_on(separator: str) -> BeforeValidator:
 _CONFIG_VARIABLE = "MAILER_CONFIG"
 _TEN_YEARS = 10 * 366 * 24 * 3600
 Seconds = Annotated[float, Field(gt=0, le=_TEN_YEARS, allow_inf_nan=False)]
+
+
+class DkimKeySettings(BaseModel):
+    """One key with which a domain's messages are signed: in a file, or here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    selector: str
+    key_file: Path | None = None
+    key: SecretStr | None = None
 
 
 class Settings(BaseSettings):
@@ -96,6 +106,22 @@ class Settings(BaseSettings):
         (),
         description="Folders from which `Attachment.from_path` may take files; separated by `:`.",
     )
+    attachment_hosts: Annotated[tuple[str, ...], NoDecode, _split_on(",")] = Field(
+        (),
+        description="Hosts from which workers may fetch `Attachment.from_url`, by https; `host` "
+        "or `host:port`, separated by commas.",
+    )
+    attachment_private_hosts: Annotated[tuple[str, ...], NoDecode, _split_on(",")] = Field(
+        (), description="Those of these hosts that may have private addresses; others may not."
+    )
+    attachment_uris: Annotated[tuple[str, ...], NoDecode, _split_on(",")] = Field(
+        (),
+        description="What `Attachment.from_uri` may begin with, such as `s3://invoices/`; "
+        "separated by commas.",
+    )
+    attachment_fetch_seconds: Seconds = Field(
+        60.0, description="How long fetching one attachment from a host or URI may take."
+    )
     max_attachment_bytes: int = Field(
         25 * 1024 * 1024, ge=1, description="The most bytes of all attachments of one email."
     )
@@ -122,6 +148,11 @@ class Settings(BaseSettings):
     )
     smtp_idle_seconds: Seconds = Field(
         30.0, description="An unused SMTP connection is closed after this time."
+    )
+    dkim: dict[str, tuple[DkimKeySettings, ...]] = Field(
+        {},
+        description="Keys by sender domain, for DKIM: `selector` and `key_file` of each; best kept "
+        "in `mailer.toml`.",
     )
     log_level: str = Field(
         "INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="What workers log."

@@ -15,6 +15,7 @@ from mailer.enqueueing import new_job
 from mailer.job import Attempt, Decision, Job, JobState, Recipient, RecipientState
 from mailer.settings import load_settings
 from mailer.store.agenda import ENDED, Agenda, Assignment, Result
+from mailer.store.blobs import Blobs
 from mailer.store.jobs import Jobs, NewJob
 from mailer.store.keys import LANES, Keys
 from mailer.store.operation import Operation
@@ -45,6 +46,7 @@ class Store:
     keys: Keys
     jobs: Jobs
     agenda: Agenda
+    blobs: Blobs
     runner: SyncRunner | AsyncRunner
     raw: redis.Redis
 
@@ -192,7 +194,10 @@ class Store:
         assert index == expected_index, "the state indexes agree with the records"
         uses = stored.get(self.keys.blob_uses.encode(), {})
         assert {sha: int(n) for sha, n in uses.items()} == blob_uses
-        assert stored.get(self.keys.blobs.encode(), {}).keys() == blob_uses.keys()
+        prefix = self.keys.blob_prefix.encode()
+        blobs = {key.removeprefix(prefix) for key in stored if key.startswith(prefix)}
+        assert blobs == blob_uses.keys()
+        assert all(self.raw.ttl(prefix + sha) == -1 for sha in blobs)
         assert max(self.wakes()) <= 1
         for job_id, record in records.items():
             self.jobs.get(job_id.decode()).parse(record)  # every record can be read
@@ -206,7 +211,7 @@ def store_on(
 ) -> Store:
     keys = Keys(prefix)
     jobs = Jobs(keys, idempotency_seconds=idempotency_seconds)
-    return Store(keys, jobs, Agenda(keys), runner, raw)
+    return Store(keys, jobs, Agenda(keys), Blobs(keys), runner, raw)
 
 
 @pytest.fixture

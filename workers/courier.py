@@ -12,21 +12,27 @@ import structlog
 from mailer.errors import StoreUnavailable
 from mailer.job import Decision
 from mailer.settings import Settings
+from mailer.signing import dkim_keys
 from mailer.store.agenda import Agenda, Assignment, Result
+from mailer.store.blobs import Blobs
 from mailer.store.keys import Keys
 from mailer.store.operation import Operation
 from mailer.store.runners import AsyncRunner
+from workers.building import Builder
 from workers.clock import ServerClock
-from workers.contents import Contents
+from workers.contents import Budget, Contents
 from workers.delivery import Batch, Deliverer
 from workers.dispatcher import Dispatcher, Limits, Publish
 from workers.events import TaskEvents
+from workers.fetches import Fetches
+from workers.fetching import Fetcher
 from workers.journal import Journal
 from workers.leases import Leases
 from workers.relay import Breaker, Relay
 from workers.settlement import hand_back
 from workers.smtp.pool import Connector, Pool
 from workers.smtp.session import Timeouts
+from workers.sources import Sources
 from workers.window import Window
 
 log = structlog.get_logger()
@@ -61,6 +67,10 @@ class Courier:
         self._clock = ServerClock()
         self._leases = Leases(self._agenda, self._runner, settings.lease_seconds)
         self._journal = Journal(self._agenda, self._runner, self._recorded)
+        blobs = Blobs(keys)
+        self._sources = Sources(blobs, self._runner, settings.attachment_roots)
+        self._budget = Budget()
+        self._fetcher = Fetcher(settings)
         relay = Relay.parse(settings.relay_url.get_secret_value())
         self._breaker = Breaker()
         self._pool = Pool(
@@ -79,7 +89,14 @@ class Courier:
             relay=relay,
             breaker=self._breaker,
             pool=self._pool,
-            contents=Contents(self._agenda, self._runner, settings.attachment_roots),
+            fetches=Fetches(
+                self._agenda,
+                blobs,
+                self._runner,
+                self._fetcher.fetch,
+                settings.max_attachment_bytes,
+            ),
+            builder=Builder(dkim_keys(settings)),
             leases=self._leases,
             clock=self._clock,
             policy=settings.retry_policy,
@@ -130,7 +147,8 @@ class Courier:
         if jobs:
             self._clock.heard(jobs[0].begun_ms)
         self._events.began(jobs)
-        batch = Batch(jobs, lambda: self._give(dispatcher, ticket))
+        contents = Contents(self._sources, self._budget, (job.message for job in jobs))
+        batch = Batch(jobs, contents, lambda: self._give(dispatcher, ticket))
         for job in jobs:
             task = asyncio.create_task(self._deliverer.deliver(job, batch))
             self._deliveries[task] = (job, batch)
@@ -157,6 +175,7 @@ class Courier:
         await _canceled(self._services)
         await self._events.publish()
         await self._pool.close()
+        await self._fetcher.close()
         await _canceled(self._background)
         await self._runner.close()
 

@@ -2,31 +2,39 @@
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import attrs
 import structlog
 
-from mailer.errors import MailerError, StoreUnavailable
-from mailer.mime import NeedsSmtpUtf8, build
+from mailer.errors import AttachmentUnreachable, MailerError, StoreUnavailable
 from mailer.retry import RetryPolicy
 from mailer.store.agenda import Assignment, Lease, Result
 from mailer.store.keys import LANES
+from workers.building import Builder
 from workers.clock import ServerClock
 from workers.contents import Contents
-from workers.leases import Leases
+from workers.fetches import Fetches
+from workers.leases import LeaseLost, Leases
 from workers.outcome import Outcome, broken_relay, classify, postponed
 from workers.relay import Breaker, Relay
 from workers.settlement import Circumstances, fail, hand_back, open_recipients, settle
 from workers.smtp.pool import Pool, RelayFault
-from workers.smtp.session import Envelope, Session
 
 log = structlog.get_logger()
 
 
 class Batch:
-    """Jobs that were dispatched together; tells when the last of them has left the queue."""
+    """Jobs that were dispatched together; tells when the last of them has left the queue.
 
-    def __init__(self, jobs: Sequence[Assignment], on_left: Callable[[], None]) -> None:
+    Attributes:
+        contents: of their attachments.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Assignment], contents: Contents, on_left: Callable[[], None]
+    ) -> None:
+        self.contents = contents
         self._waiting = {job.lease for job in jobs}
         self._on_left = on_left
         if not jobs:
@@ -44,10 +52,6 @@ class Batch:
         return job.lease in self._waiting
 
 
-class LeaseLost(Exception):
-    """Another worker may have the job by now."""
-
-
 @attrs.frozen
 class Deliverer:
     """Delivers jobs through one relay. What comes of each goes to ``record``."""
@@ -56,7 +60,8 @@ class Deliverer:
     relay: Relay
     breaker: Breaker
     pool: Pool
-    contents: Contents
+    fetches: Fetches
+    builder: Builder
     leases: Leases
     clock: ServerClock
     policy: RetryPolicy
@@ -79,25 +84,30 @@ class Deliverer:
             self.record(fail(job, _explained(error), self._circumstances()))
         finally:
             batch.left(job)
+            batch.contents.done(job.message)
 
     async def _attempt(self, job: Assignment, batch: Batch) -> Outcome | None:
         """Send to the open recipients; None where it was not tried, as the relay is paused."""
         addresses = [recipient.address for recipient in open_recipients(job.recipients)]
+        build = partial(self.builder.build, job, recipients=addresses, contents=batch.contents)
         try:
+            message = await self.fetches.pinned(job)
             async with self.pool.seat(LANES.index(job.priority)) as seat:
                 batch.left(job)
                 if self.breaker.pause:
                     return None
                 session = await seat.session()
-                envelope, message = await self._built(job, addresses, session)
+                envelope, segments = await build(message=message, extensions=session.extensions)
                 self._check(job.lease)  # connecting and reading may have taken long
-                transcript = await session.transact(envelope, message)
+                transcript = await session.transact(envelope, *segments)
                 if session.was_dead(transcript):
                     session = await seat.fresh_session()
                     self._check(job.lease)
-                    transcript = await session.transact(envelope, message)
+                    transcript = await session.transact(envelope, *segments)
         except RelayFault as fault:
             return broken_relay(fault.phase, fault.reply, fault.reason, len(addresses))
+        except AttachmentUnreachable as error:
+            return postponed(str(error), len(addresses))
         except StoreUnavailable:  # an OSError too, but none of the attachment's
             raise
         except OSError as error:
@@ -107,19 +117,6 @@ class Deliverer:
     def _check(self, lease: Lease) -> None:
         if not self.leases.holds(lease):
             raise LeaseLost
-
-    async def _built(
-        self, job: Assignment, addresses: Sequence[str], session: Session
-    ) -> tuple[Envelope, bytes]:
-        """Build what this session's server can take."""
-        message = job.message
-        contents = await self.contents.of(message.attachments) if message.attachments else {}
-        smtputf8 = _needs_smtputf8(job, addresses)
-        if smtputf8 and "smtputf8" not in session.extensions:
-            raise NeedsSmtpUtf8("an address needs SMTPUTF8, which the relay does not offer")
-        eight_bit = "8bitmime" in session.extensions
-        data = build(message, contents, eight_bit=eight_bit, utf8_headers=smtputf8)
-        return Envelope(job.head.envelope_sender, addresses, smtputf8), data
 
     def _settled(self, job: Assignment, outcome: Outcome) -> Result:
         if outcome.relay_fault is None:
@@ -141,15 +138,6 @@ class Deliverer:
             chance=random.random(),  # noqa: S311 - jitter, no secret
             pause_ms=round(pause * 1000),
         )
-
-
-def _needs_smtputf8(job: Assignment, addresses: Sequence[str]) -> bool:
-    """Whether some address has a UTF-8 local part; a relay without RFC 6531 can't take it."""
-    message = job.message
-    written = (message.sender, *message.to, *message.cc, *message.reply_to)
-    return not all(map(str.isascii, (job.head.envelope_sender, *addresses))) or any(
-        address.needs_smtputf8 for address in written
-    )
 
 
 def _explained(error: Exception) -> str:

@@ -14,6 +14,10 @@ log = structlog.get_logger()
 _MOST_AT_ONCE = 500  # leases renewed in one Lua call
 
 
+class LeaseLost(Exception):
+    """Another worker may have the job by now."""
+
+
 class Leases:
     """Leases held, each with the time until which it surely is ours."""
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from mailer.address import Address
+from mailer.address import Address, Group
 from mailer.mime.errors import NeedsSmtpUtf8
 from mailer.mime.folding import FOLD_AT, fold
 from mailer.mime.words import MAX_WORD, encoded_words
@@ -16,7 +16,7 @@ _ATOMS = re.compile(rf"{_ATOM}(?: {_ATOM})*")
 _QUOTABLE = re.compile(r"(?!.*  )(?! )[^\x00-\x1f\x7f-\xa0]{1,60}(?<! )")
 
 
-def address_field(name: str, addresses: Iterable[Address], *, utf8: bool = False) -> str:
+def address_field(name: str, entries: Iterable[Address | Group], *, utf8: bool = False) -> str:
     """Write one field, such as To; an address that fits into a line stays whole.
 
     Raises:
@@ -24,16 +24,35 @@ def address_field(name: str, addresses: Iterable[Address], *, utf8: bool = False
     """
     tokens: list[str] = []
     room = FOLD_AT - len(name) - 2
-    for address in addresses:
+    for entry in entries:
         if tokens:
             tokens[-1] += ","
-        words = _words(address, room, utf8=utf8)
-        whole = " ".join(words)
-        tokens.extend(f" {word}" for word in ([whole] if len(whole) < room else words))
+        if isinstance(entry, Group):
+            tokens.extend(_group(entry, room, utf8=utf8))
+        else:
+            tokens.extend(_mailbox(entry, room, utf8=utf8))
         room = MAX_WORD
     if tokens:
         tokens[0] = tokens[0][1:]
     return fold(name, tokens)
+
+
+def _group(group: Group, room: int, *, utf8: bool) -> list[str]:
+    """Write ``name: mailbox, mailbox;`` in tokens, each with the space before it."""
+    tokens = [f" {word}" for word in _phrase(group.name, room, utf8=utf8)]
+    tokens[-1] += ":"
+    for i, member in enumerate(group.members):
+        if i:
+            tokens[-1] += ","
+        tokens.extend(_mailbox(member, MAX_WORD, utf8=utf8))
+    tokens[-1] += ";"
+    return tokens
+
+
+def _mailbox(address: Address, room: int, *, utf8: bool) -> list[str]:
+    words = _words(address, room, utf8=utf8)
+    whole = " ".join(words)
+    return [f" {word}" for word in ([whole] if len(whole) < room else words)]
 
 
 def _words(address: Address, room: int, *, utf8: bool) -> list[str]:

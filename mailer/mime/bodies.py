@@ -5,6 +5,8 @@ from binascii import b2a_base64, b2a_qp
 from struct import Struct
 from typing import NamedTuple
 
+from mailer.message import Source
+from mailer.mime.draft import Segment, Streamed
 from mailer.mime.errors import CannotBuild
 from mailer.mime.folding import MAX_LINE
 
@@ -25,11 +27,11 @@ class Encoded(NamedTuple):
 
     Attributes:
         encoding: the Content-Transfer-Encoding.
-        content: as that encoding writes it.
+        content: as that encoding writes it, or will.
     """
 
     encoding: str
-    content: bytes
+    content: Segment
 
     @property
     def is_literal(self) -> bool:
@@ -54,22 +56,30 @@ def encode_text(text: str, *, eight_bit: bool) -> Encoded:
     return _shorter(raw)
 
 
-def encode_binary(data: bytes) -> Encoded:
-    """Encode any bytes as base64 (RFC 2045, 6.8)."""
-    return Encoded("base64", _base64(data))
+def encode_attachment(content_type: str, data: bytes, *, eight_bit: bool) -> Encoded:
+    """Encode any bytes as base64 (RFC 2045, 6.8), but a message as it is, where that can be.
 
-
-def encode_message(data: bytes, *, eight_bit: bool) -> Encoded | None:
-    """Carry a message within a message, or nothing if that can't be done without changing it.
-
-    RFC 2046, 5.2.1 allows no other encoding than 7bit, 8bit and binary, so that what has NULs,
-    bare CRs or too long lines has no correct form.
+    RFC 2046, 5.2.1 allows a message/… no other encoding than 7bit, 8bit and binary, so that what
+    has NULs, bare CRs or too long lines has no correct form: in base64, and by another content
+    type, it arrives unchanged, and mail programs still open an .eml.
     """
-    lines = data.replace(b"\r\n", b"\n")
-    ascii_only = lines.isascii()
-    if b"\r" in lines or b"\0" in lines or not (ascii_only or eight_bit) or _has_long_line(lines):
-        return None
-    return Encoded("7bit" if ascii_only else "8bit", lines.replace(b"\n", b"\r\n"))
+    if is_message(content_type):
+        lines = data.replace(b"\r\n", b"\n")
+        ascii_only = lines.isascii()
+        fits = ascii_only or eight_bit
+        if fits and b"\r" not in lines and b"\0" not in lines and not _has_long_line(lines):
+            return Encoded("7bit" if ascii_only else "8bit", lines.replace(b"\n", b"\r\n"))
+    return Encoded("base64", encode_base64(data))
+
+
+def stream_attachment(source: Source) -> Encoded:
+    """Promise the base64 of content that is read only while it is sent."""
+    return Encoded("base64", Streamed(source, base64_length(source.size)))
+
+
+def is_message(content_type: str) -> bool:
+    """Whether the content is itself a message, which wants to be seen before it is encoded."""
+    return content_type.lower().startswith("message/")
 
 
 def _survives(raw: bytes) -> bool:
@@ -102,13 +112,13 @@ def _shorter(raw: bytes) -> Encoded:
         raw: with LF for line ends.
     """
     length = len(raw) + raw.count(b"\n")
-    base64_length = _base64_length(length)
+    in_base64 = base64_length(length)
     # without its soft line breaks, so that most of what base64 suits is not encoded twice
-    if length + 2 * len(raw.translate(None, _QP_LITERAL)) <= base64_length:
+    if length + 2 * len(raw.translate(None, _QP_LITERAL)) <= in_base64:
         quoted = _quoted_printable(raw)
-        if len(quoted) <= base64_length:
+        if len(quoted) <= in_base64:
             return Encoded("quoted-printable", quoted)
-    return Encoded("base64", _base64(raw.replace(b"\n", b"\r\n")))
+    return Encoded("base64", encode_base64(raw.replace(b"\n", b"\r\n")))
 
 
 def _quoted_printable(raw: bytes) -> bytes:
@@ -140,7 +150,8 @@ def _broken(line: re.Match[bytes]) -> bytes:
     return text[:at] + b"=\n" + text[at:]
 
 
-def _base64(data: bytes) -> bytes:
+def encode_base64(data: bytes) -> bytes:
+    """Encode in lines of 76; the last one without its CRLF."""
     view = memoryview(data)
     whole = len(data) // _SOURCE_BLOCK * _SOURCE_BLOCK
     blocks = [
@@ -152,6 +163,7 @@ def _base64(data: bytes) -> bytes:
     return b"\r\n".join(blocks)
 
 
-def _base64_length(size: int) -> int:
+def base64_length(size: int) -> int:
+    """Tell how long `encode_base64` makes ``size`` bytes."""
     length = (size + 2) // 3 * 4
-    return length + (length - 1) // 76 * 2
+    return length + max(length - 1, 0) // 76 * 2

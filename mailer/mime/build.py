@@ -1,48 +1,54 @@
-"""One message as bytes for the wire: its header, and the nesting of its parts."""
+"""One message as it goes over the wire: its header, and the nesting of its parts."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Sequence
 
-from mailer.errors import AttachmentUnavailable
+from mailer.address import mailboxes_of
 from mailer.message import AttachmentRef, Message
 from mailer.mime import headers
 from mailer.mime.addresses import address_field
-from mailer.mime.bodies import encode_binary, encode_message, encode_text
+from mailer.mime.bodies import Encoded, encode_text, is_message
+from mailer.mime.draft import Draft
 from mailer.mime.errors import CannotBuild
 from mailer.mime.parameters import content_type, content_type_field, disposition_field
 from mailer.mime.parts import Leaf, Multipart, Part, serialize
 
+_METHOD = re.compile(r"^METHOD:([A-Za-z0-9-]{1,40})[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
+
 
 def build(
     message: Message,
-    contents: Mapping[str, bytes],
+    attached: Sequence[Encoded] = (),
     *,
     eight_bit: bool = False,
     utf8_headers: bool = False,
-) -> bytes:
+) -> Draft:
     """Write a message as the relay shall get it; the same bytes for the same arguments.
-
-    The lines end with CRLF and the last one too. Dots are not doubled: that is SMTP's business
-    (RFC 5321, 4.5.2).
 
     Args:
         message: what was enqueued.
-        contents: each attachment's bytes, by its ``sha256``.
+        attached: the content of each of its attachments, in their order.
         eight_bit: the relay offers 8BITMIME (RFC 6152).
         utf8_headers: the relay offers SMTPUTF8 (RFC 6531).
 
     Raises:
         NeedsSmtpUtf8: if an address can't be written without ``utf8_headers``.
         CannotBuild: if a header or a body has no correct form. Checks at enqueue prevent it.
-        AttachmentUnavailable: if ``contents`` lacks one.
     """
     header = _header(message, utf8=utf8_headers)
-    root = _tree(message, contents, eight_bit=eight_bit)
-    return b"".join([header, *serialize(root, message.message_id)])
+    fields, body = serialize(_tree(message, attached, eight_bit=eight_bit), message.message_id)
+    return Draft((header + fields).encode(), body)
 
 
-def _header(message: Message, *, utf8: bool) -> bytes:
+def calendar_method(calendar: str) -> str | None:
+    """Find what an invitation asks for, such as REQUEST (RFC 5546, 1.4)."""
+    match = _METHOD.search(calendar)
+    return match[1].upper() if match else None
+
+
+def _header(message: Message, *, utf8: bool) -> str:
     """Write the fields of RFC 5322, 3.6. Bcc is none of them."""
-    fields = [address_field("From", (message.sender,), utf8=utf8)]
+    fields = [address_field("From", (message.from_email,), utf8=utf8)]
     if message.to:
         fields.append(address_field("To", message.to, utf8=utf8))
     if message.cc:
@@ -57,33 +63,51 @@ def _header(message: Message, *, utf8: bool) -> bytes:
     fields.append(headers.verbatim("Message-ID", message.message_id))
     fields.extend(headers.custom(name, value, utf8=utf8) for name, value in message.headers)
     fields.append("MIME-Version: 1.0\r\n")
-    return "".join(fields).encode()
+    return "".join(fields)
 
 
-def _tree(message: Message, contents: Mapping[str, bytes], *, eight_bit: bool) -> Part:
+def needs_smtputf8(message: Message) -> bool:
+    """Whether an address in the header has a UTF-8 local part, or the header is UTF-8 already."""
+    if message.prepared:
+        return not message.prepared.header.isascii()
+    listed = mailboxes_of((message.from_email, *message.to, *message.cc, *message.reply_to))
+    return any(address.needs_smtputf8 for address in listed)
+
+
+def _tree(message: Message, attached: Sequence[Encoded], *, eight_bit: bool) -> Part:
     """Nest the parts (RFC 2046, 5.1; RFC 2387), and nothing deeper than they need."""
-    inline, attached = [], []
-    for ref in message.attachments:
-        if message.html and ref.content_id is not None:
-            inline.append(_attachment(ref, contents, kind="inline", eight_bit=eight_bit))
+    inline, mixed = [], []
+    for reference, content in zip(message.attachments, attached, strict=True):
+        if message.html and reference.content_id is not None:
+            inline.append(_attachment(reference, content, kind="inline"))
         else:
-            attached.append(_attachment(ref, contents, kind="attachment", eight_bit=eight_bit))
+            mixed.append(_attachment(reference, content, kind="attachment"))
     body = _body(message, tuple(inline), eight_bit=eight_bit)
-    if not attached:
+    if not mixed:
         return body or _text("plain", "", eight_bit=eight_bit)
-    return Multipart("mixed", (body, *attached) if body else tuple(attached))
+    return Multipart("mixed", (body, *mixed) if body else tuple(mixed))
 
 
 def _body(message: Message, inline: tuple[Leaf, ...], *, eight_bit: bool) -> Part | None:
-    """Nest what the reader sees, the richest form last (RFC 2046, 5.1.4)."""
+    """Nest what the reader sees, the richest form last (RFC 2046, 5.1.4).
+
+    AMP stands between text and HTML, for programs that know the first or the last form only; an
+    invitation is last, for those that know it show it above all else (RFC 6047, 2.4).
+    """
     forms: list[Part] = []
     if message.text:
         forms.append(_text("plain", message.text, eight_bit=eight_bit))
+    if message.amp:
+        forms.append(_text("x-amp-html", message.amp, eight_bit=eight_bit))
     if message.html:
         html = _text("html", message.html, eight_bit=eight_bit)
         forms.append(
             Multipart("related", (html, *inline), '; type="text/html"') if inline else html
         )
+    if message.calendar:
+        method = calendar_method(message.calendar)
+        subtype = f"calendar; method={method}" if method else "calendar"
+        forms.append(_text(subtype, message.calendar, eight_bit=eight_bit))
     if len(forms) > 1:
         return Multipart("alternative", tuple(forms))
     return forms[0] if forms else None
@@ -94,24 +118,14 @@ def _text(subtype: str, text: str, *, eight_bit: bool) -> Leaf:
     return Leaf(f"Content-Type: text/{subtype}; charset=utf-8\r\n", body)
 
 
-def _attachment(
-    ref: AttachmentRef, contents: Mapping[str, bytes], *, kind: str, eight_bit: bool
-) -> Leaf:
-    try:
-        data = contents[ref.sha256]
-    except KeyError:
-        raise AttachmentUnavailable(f"the content with SHA-256 {ref.sha256} is missing") from None
-    given = content_type(ref.content_type)
-    body = None
-    if given.lower().startswith("message/"):
-        body = encode_message(data, eight_bit=eight_bit)
-        if body is None:
-            # as an opaque file it arrives unchanged, and mail programs still open an .eml
-            given = content_type("")
-    fields = content_type_field(given) + disposition_field(kind, ref.filename)
-    if ref.content_id is not None:
-        fields += _content_id_field(ref.content_id)
-    return Leaf(fields, body or encode_binary(data))
+def _attachment(reference: AttachmentRef, content: Encoded, *, kind: str) -> Leaf:
+    given = content_type(reference.content_type)
+    if is_message(given) and not content.is_literal:
+        given = content_type("")  # see encode_attachment
+    fields = content_type_field(given) + disposition_field(kind, reference.filename)
+    if reference.content_id is not None:
+        fields += _content_id_field(reference.content_id)
+    return Leaf(fields, content)
 
 
 def _content_id_field(content_id: str) -> str:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from hashlib import sha256
-from itertools import count
+from itertools import chain, count
 from typing import NamedTuple, TypeAlias
 
 from mailer.mime.bodies import Encoded
+from mailer.mime.draft import Segment, joined
 
 
 class Leaf(NamedTuple):
@@ -37,43 +38,46 @@ class Multipart(NamedTuple):
 Part: TypeAlias = Leaf | Multipart
 
 
-def serialize(root: Part, seed: str) -> Iterator[bytes]:
-    """Yield the tree as bytes, which begin with the root's fields and end with CRLF.
+def serialize(root: Part, seed: str) -> tuple[str, tuple[Segment, ...]]:
+    """Write the tree: the root's fields, and its content, which is empty or ends with CRLF.
 
     Args:
         root: the outermost part.
         seed: what the boundaries are made of: the same for each attempt to send a message.
     """
     if isinstance(root, Leaf):
-        yield from _leaf(root)
-        if root.body.content and not root.body.content.endswith(b"\r\n"):
-            yield b"\r\n"
-    else:
-        yield from _multipart(root, _seal(root, seed), count())
-        yield b"\r\n"
-
-
-def _leaf(leaf: Leaf) -> Iterator[bytes]:
-    yield f"{leaf.fields}Content-Transfer-Encoding: {leaf.body.encoding}\r\n\r\n".encode("ascii")
-    yield leaf.body.content
-
-
-def _multipart(part: Multipart, seal: str, numbers: Iterator[int]) -> Iterator[bytes]:
+        content = root.body.content
+        if isinstance(content, bytes) and (not content or content.endswith(b"\r\n")):
+            return _fields(root), (content,)
+        return _fields(root), (content, b"\r\n")
     # all boundaries are equally long: to some parsers one that begins like another is that other
-    boundary = f"=_{next(numbers):02}_{seal}"
-    yield (
-        f"Content-Type: multipart/{part.subtype}{part.parameters};\r\n"
-        f' boundary="{boundary}"\r\n\r\n'
-    ).encode("ascii")
-    delimiter = f"--{boundary}\r\n".encode("ascii")
+    seal = _seal(root, seed)
+    boundaries = (f"=_{number:02}_{seal}" for number in count())
+    boundary = next(boundaries)
+    pieces = chain(_content(root, boundary, boundaries), [b"\r\n"])
+    return _multipart_fields(root, boundary), tuple(joined(pieces))
+
+
+def _content(part: Multipart, boundary: str, boundaries: Iterator[str]) -> Iterator[Segment]:
+    delimiter = f"--{boundary}\r\n"
     for child in part.parts:
-        yield delimiter
         if isinstance(child, Leaf):
-            yield from _leaf(child)
+            yield f"{delimiter}{_fields(child)}\r\n".encode("ascii")
+            yield child.body.content
         else:
-            yield from _multipart(child, seal, numbers)
+            inner = next(boundaries)
+            yield f"{delimiter}{_multipart_fields(child, inner)}\r\n".encode("ascii")
+            yield from _content(child, inner, boundaries)
         yield b"\r\n"
     yield f"--{boundary}--".encode("ascii")
+
+
+def _fields(leaf: Leaf) -> str:
+    return f"{leaf.fields}Content-Transfer-Encoding: {leaf.body.encoding}\r\n"
+
+
+def _multipart_fields(part: Multipart, boundary: str) -> str:
+    return f'Content-Type: multipart/{part.subtype}{part.parameters};\r\n boundary="{boundary}"\r\n'
 
 
 def _seal(root: Multipart, seed: str) -> str:
@@ -82,7 +86,11 @@ def _seal(root: Multipart, seed: str) -> str:
     Behind ``=_`` it can't occur in quoted-printable nor in base64. A part that stands as it was
     written could be a message of ours, so it is searched.
     """
-    literal = [leaf.body.content for leaf in _leaves(root) if leaf.body.is_literal]
+    literal = [
+        leaf.body.content
+        for leaf in _leaves(root)
+        if leaf.body.is_literal and isinstance(leaf.body.content, bytes)
+    ]
     for attempt in count():
         seal = sha256(f"{seed}{attempt}".encode()).hexdigest()[:32]
         if not any(seal.encode("ascii") in content for content in literal):

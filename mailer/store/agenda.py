@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
 import attrs
@@ -75,6 +76,14 @@ class Result:
     attempt: Attempt | None
 
 
+class Pinning(StrEnum):
+    """What came of `Agenda.pin`."""
+
+    DONE = "done"
+    LEASE_LOST = "stale"
+    BLOB_GONE = "gone"
+
+
 ENDED, NOW = 0, 1
 log = logging.getLogger(__name__)
 
@@ -118,7 +127,7 @@ class Agenda:
     def finish(self, results: Sequence[Result]) -> Operation[list[bool]]:
         """Record ``results``; each is answered by whether its lease was still held."""
         keys = [self._keys.wake, *self._keys.lanes, *self._keys.states]
-        keys += [self._keys.blobs, self._keys.blob_uses]
+        keys += [self._keys.blob_prefix, self._keys.blob_uses]
         args: list[Argument] = []
         for result in results:
             keys.append(self._keys.job(result.lease.job_id))
@@ -164,9 +173,17 @@ class Agenda:
             run_command("EXPIRE", key, 600, parse=int),
         ]
 
-    def blob(self, sha256: str) -> Operation[bytes | None]:
-        """Read an attachment's content (HGET)."""
-        return run_command("HGET", self._keys.blobs, sha256, parse=lambda reply: reply)
+    def pin(self, lease: Lease, message: Message, digests: Sequence[str]) -> Operation[Pinning]:
+        """Record where the contents of a job's attachments lie, now that they were fetched.
+
+        Args:
+            message: with the sources of all attachments pinned.
+            digests: of the blobs that were fetched for it.
+        """
+        keys = [self._keys.job(lease.job_id), self._keys.blob_prefix, self._keys.blob_uses]
+        undated = msgspec.structs.replace(message, date=0)  # that is a field of its own
+        args: list[Argument] = [lease.token, records.encode(undated), *digests]
+        return run_script("pin", keys, args, lambda reply: Pinning(reply.decode()))
 
     def pause_relay(self, relay: str, news: bytes) -> Operation[int]:
         """Note for operators why and until when a relay is paused (HSET)."""
@@ -185,7 +202,7 @@ class Agenda:
 
     def retire(self, state: JobState, moment_ms: int, ids: Sequence[str]) -> Operation[int]:
         """Forget jobs that ended in ``state`` before ``moment_ms``; the result is their number."""
-        keys = [self._keys.blobs, self._keys.blob_uses, self._keys.state(state)]
+        keys = [self._keys.blob_prefix, self._keys.blob_uses, self._keys.state(state)]
         keys += map(self._keys.job, ids)
         return run_script("retire", keys, [state, moment_ms, *ids], int)
 

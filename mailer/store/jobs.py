@@ -9,8 +9,11 @@ from mailer.errors import IdempotencyConflict, InvalidArgument, InvalidEmail, Jo
 from mailer.job import Job, JobState, Priority, Receipt, Recipient
 from mailer.message import Message
 from mailer.store import records
+from mailer.store.blobs import MissingBlobs
 from mailer.store.keys import LANES, Keys
 from mailer.store.operation import Argument, Operation, run_command, run_script
+
+INLINE_BYTES = 16 * 1024  # up to which a blob goes along with its job, in one round trip
 
 
 @attrs.frozen
@@ -51,14 +54,18 @@ class Jobs:
         self._keys = keys
         self._idempotency_seconds = idempotency_seconds
 
-    def enqueue(self, jobs: Sequence[NewJob], first: int | None = None) -> Operation[list[Receipt]]:
+    def enqueue(
+        self, jobs: Sequence[NewJob], first: int | None = None
+    ) -> Operation[list[Receipt] | MissingBlobs]:
         """Record all of ``jobs``, or none of them.
+
+        Small blobs go along. Of large ones only the digests do, for the store may have them.
 
         Args:
             first: the place of the first one among the caller's, for errors to name them.
         """
         keys = self._keys
-        names = [keys.wake, keys.urgent_wake, keys.blobs, keys.blob_uses, *keys.lanes]
+        names = [keys.wake, keys.urgent_wake, keys.blob_prefix, keys.blob_uses, *keys.lanes]
         names += [keys.state(JobState.QUEUED), keys.state(JobState.SCHEDULED)]
         args: list[Argument] = [len(jobs), self._idempotency_seconds]
         for job in jobs:
@@ -77,11 +84,13 @@ class Jobs:
                 len(job.blobs),
             ]
             for sha256, content in job.blobs.items():
-                args += [sha256, content]
+                args += [sha256, content if len(content) <= INLINE_BYTES else b""]
 
-        def parse(reply: list[Any]) -> list[Receipt]:
+        def parse(reply: list[Any]) -> list[Receipt] | MissingBlobs:
             if reply[0] == b"ok":
                 return [_receipt(job, word) for job, word in zip(jobs, reply[2:], strict=True)]
+            if reply[0] == b"missing":
+                return MissingBlobs([digest.decode() for digest in reply[1:]])
             at = reply[1] - 1
             place = "" if first is None else f"emails[{first + at}]."
             if reply[0] == b"expired":

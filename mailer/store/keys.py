@@ -19,8 +19,9 @@ class Keys:
                                       not ended is in exactly one of the three lanes
     ``{p}:state:<state>``     zset    id → when it came into the state (ms)
     ``{p}:once:<sha256>``     string  ``id message_id fingerprint`` of an idempotency key
-    ``{p}:blobs``             hash    sha256 → an attachment's content
+    ``{p}:blob:<sha256>``     string  an attachment's content
     ``{p}:blob-uses``         hash    sha256 → how many recorded jobs need it
+    ``{p}:upload:<name>``     string  a content that is being fetched
     ``{p}:wake``              list    holds one element when some dispatcher should look
     ``{p}:wake:urgent``       list    likewise, for jobs of high priority
     ``{p}:begun:<name>``      list    tickets of that dispatcher's batches which have left the queue
@@ -35,13 +36,14 @@ class Keys:
         self.states = tuple(f"{tag}:state:{state}" for state in STATES)
         self.wake = f"{tag}:wake"
         self.urgent_wake = f"{tag}:wake:urgent"
-        self.blobs = f"{tag}:blobs"
+        self.blob_prefix = f"{tag}:blob:"
         self.blob_uses = f"{tag}:blob-uses"
         self.relays = f"{tag}:relays"
         self.probe = f"{tag}:probe"
         self._job = f"{tag}:job:"
         self._once = f"{tag}:once:"
         self._begun = f"{tag}:begun:"
+        self._upload = f"{tag}:upload:"
 
     def job(self, job_id: str) -> str:
         """The record of a job.
@@ -60,6 +62,14 @@ class Keys:
     def once(self, idempotency_key: str) -> str:
         """Where an idempotency key is remembered; hashed, for it may be long or private."""
         return self._once + hashlib.sha256(idempotency_key.encode()).hexdigest()
+
+    def blob(self, sha256: str) -> str:
+        """The content of that digest."""
+        return self.blob_prefix + sha256
+
+    def upload(self, name: str) -> str:
+        """Where a content is gathered before its digest is known."""
+        return self._upload + name
 
     def begun(self, dispatcher: str) -> str:
         """Where a dispatcher learns which of its batches have left the queue."""

@@ -22,7 +22,7 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is kept of an email as long as its job is recorded; the message itself may go."""
 
     message_id: str
-    sender: str
+    from_email: str
     subject: str
     envelope_sender: str
     relay: str | None = None
@@ -69,7 +69,7 @@ def decode_job(job_id: str, fields: dict[bytes, bytes]) -> Job:
         id=job_id,
         state=state,
         message_id=head.message_id,
-        from_email=head.sender,
+        from_email=head.from_email,
         subject=head.subject,
         recipients=decode_recipients(fields[b"recipients"]),
         attempts=tuple(_attempt(line) for line in fields.get(b"attempts", b"").splitlines()),

@@ -83,7 +83,7 @@ def _default(name: str) -> str:
         value = ",".join(f"{part:g}" for part in value)
     if isinstance(value, float):
         value = f"{value:.10g}"
-    return "—" if value is None or value == "" else f"`{value}`"
+    return "—" if value in (None, "", {}) else f"`{value}`"
 
 
 def settings_table() -> str:

@@ -568,15 +568,15 @@ def _all_of(error: BaseException) -> str:
 async def test_files_are_read_beside_the_event_loop(settings, tmp_path, monkeypatch):
     import threading
 
-    from mailer import enqueueing
+    from mailer import pinning
 
-    plain, threads = enqueueing.read_allowed, []
+    plain, threads = pinning.open_allowed, []
 
     def read(*args):
         threads.append(threading.get_ident())
         return plain(*args)
 
-    monkeypatch.setattr(enqueueing, "read_allowed", read)
+    monkeypatch.setattr(pinning, "open_allowed", read)
     (tmp_path / "a.txt").write_text("x")
     attached = email(attachments=[Attachment.from_path(tmp_path / "a.txt")])
     async with AsyncMailer(settings=settings) as mailer:

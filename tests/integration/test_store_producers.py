@@ -1,6 +1,7 @@
 """The store's steps for producers, each over fakeredis and over a real server, by both runners."""
 
 import asyncio
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -150,8 +151,8 @@ class TestEnqueue:
 
         attached = [Attachment.from_bytes(b"x" * 1000, filename=f"{i}.bin") for i in range(2)]
         await store.enqueued(2, attachments=attached)
-        (content,) = store.raw.hvals(store.keys.blobs)
-        assert content == b"x" * 1000
+        sha256 = hashlib.sha256(b"x" * 1000).hexdigest()
+        assert await store.run(store.blobs.part(sha256, 0)) == b"x" * 1000
         assert store.raw.hvals(store.keys.blob_uses) == [b"2"]
 
     async def test_an_enqueue_wakes_one_dispatcher_and_no_more(self, store):

@@ -261,7 +261,10 @@ class TestFinish:
     async def test_what_was_sent_keeps_its_history_and_drops_its_content(self, store):
         attached = [Attachment.from_bytes(b"secret", filename="a.txt")]
         begun = await store.begun(attachments=attached, text="secret")
-        assert await store.run(store.agenda.blob(begun.message.attachments[0].sha256)) == b"secret"
+        assert (
+            await store.run(store.blobs.part(begun.message.attachments[0].source.sha256, 0))
+            == b"secret"
+        )
         assert await store.run(store.agenda.finish([store.result(begun)])) == [True]
         job = await store.job(begun.lease.job_id)
         assert (job.state, job.retries) == (JobState.SENT, 1)
@@ -274,11 +277,11 @@ class TestFinish:
         (other,) = await store.enqueued(attachments=attached)
         begun = await store.begun(attachments=attached)
         await store.run(store.agenda.finish([store.result(begun)]))
-        sha256 = begun.message.attachments[0].sha256
-        assert await store.run(store.agenda.blob(sha256)) == b"shared"
+        sha256 = begun.message.attachments[0].source.sha256
+        assert await store.run(store.blobs.part(sha256, 0)) == b"shared"
         (begun,) = await store.run(store.agenda.begin([other], "w1", 60))
         await store.run(store.agenda.finish([store.result(begun)]))
-        assert await store.run(store.agenda.blob(sha256)) is None
+        assert await store.run(store.blobs.part(sha256, 0)) == b""
 
     async def test_what_is_deferred_waits_on_the_agenda_with_its_content(self, store):
         begun = await store.begun(
@@ -419,7 +422,7 @@ class TestRetire:
             await store.job(old)
         assert await store.state(young) is JobState.FAILED
         assert await store.run(store.agenda.retire(JobState.FAILED, store.now_ms(), [young])) == 1
-        assert store.raw.exists(store.keys.blobs, store.keys.blob_uses) == 0
+        assert not [key for key in store.everything() if b":blob" in key]
 
     async def test_what_was_revived_meanwhile_is_kept(self, store):
         job_id = await store.ended(JobState.FAILED)
@@ -434,7 +437,9 @@ class TestRetire:
         (other,) = await store.enqueued(attachments=attached)
         await store.run(store.agenda.retire(JobState.SENT, store.now_ms(), [sent]))
         (begun,) = await store.run(store.agenda.begin([other], "w1", 60))
-        assert await store.run(store.agenda.blob(begun.message.attachments[0].sha256)) == b"x"
+        assert (
+            await store.run(store.blobs.part(begun.message.attachments[0].source.sha256, 0)) == b"x"
+        )
 
 
 class TestNews:

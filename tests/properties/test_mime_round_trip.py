@@ -15,8 +15,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from mailer.address import FORBIDDEN_IN_HEADERS, Address
-from mailer.message import AttachmentRef, Message
-from mailer.mime import build
+from mailer.message import AttachmentRef, Message, Source
+from mailer.mime import render
 from mailer.mime.addresses import address_field
 from mailer.mime.bodies import encode_text
 from mailer.mime.parameters import disposition_field
@@ -74,6 +74,10 @@ files = st.tuples(
 )
 
 
+def wire_of(message, contents, **options):
+    return bytes(render(message, contents, **options))
+
+
 def parse(wire: bytes) -> EmailMessage:
     parsed = message_from_bytes(wire, policy=default)
     assert isinstance(parsed, EmailMessage)
@@ -81,7 +85,7 @@ def parse(wire: bytes) -> EmailMessage:
 
 
 def message(**fields) -> Message:
-    fields = {"message_id": "<1@example.com>", "sender": SENDER, "text": "x"} | fields
+    fields = {"message_id": "<1@example.com>", "from_email": SENDER, "text": "x"} | fields
     return Message(**fields)
 
 
@@ -153,7 +157,7 @@ def test_encoded_words_hold_whole_characters_and_all_of_the_text(text, first):
 @example("x" * 2000)
 @example("x" * 990 + " é")
 def test_a_subject_comes_back(subject):
-    wire = build(message(subject=subject), {})
+    wire = wire_of(message(subject=subject), {})
     assert_fit_for_the_wire(wire)
     assert wire.isascii()
     assert_folded(wire)
@@ -163,7 +167,7 @@ def test_a_subject_comes_back(subject):
 @untimed
 @given(header_texts)
 def test_a_custom_header_comes_back(value):
-    wire = build(message(headers=(("X-Anything-At-All", value),)), {})
+    wire = wire_of(message(headers=(("X-Anything-At-All", value),)), {})
     assert_fit_for_the_wire(wire)
     assert wire.isascii()
     assert_folded(wire)
@@ -173,7 +177,7 @@ def test_a_custom_header_comes_back(value):
 @untimed
 @given(st.lists(addresses, min_size=1, max_size=6))
 def test_addresses_come_back(recipients):
-    wire = build(message(to=tuple(recipients)), {})
+    wire = wire_of(message(to=tuple(recipients)), {})
     assert_fit_for_the_wire(wire)
     assert_folded(wire)
     assert wire.isascii()
@@ -198,7 +202,7 @@ def test_display_names_that_need_it_are_encoded_to_the_last_space(address):
 @untimed
 @given(header_texts, st.lists(addresses, max_size=4))
 def test_utf8_headers_stay_within_lines(subject, recipients):
-    wire = build(message(subject=subject, to=tuple(recipients)), {}, utf8_headers=True)
+    wire = wire_of(message(subject=subject, to=tuple(recipients)), {}, utf8_headers=True)
     assert_fit_for_the_wire(wire)
     for recipient in recipients:
         assert recipient.email.encode() in wire
@@ -207,7 +211,7 @@ def test_utf8_headers_stay_within_lines(subject, recipients):
 @untimed
 @given(body_texts, st.booleans())
 def test_a_text_survives(text, eight_bit):
-    wire = build(message(text=text), {}, eight_bit=eight_bit)
+    wire = wire_of(message(text=text), {}, eight_bit=eight_bit)
     assert_fit_for_the_wire(wire)
     assert eight_bit or wire.isascii()
     assert b"\0" not in wire
@@ -233,14 +237,14 @@ def test_no_other_transfer_encoding_is_shorter(text):
 def test_a_whole_message_comes_back(text, html, attached, eight_bit):
     contents = {sha256(data).hexdigest(): data for _, data, _ in attached}
     references = tuple(
-        AttachmentRef(f"{i}.bin", kind, sha256(data).hexdigest(), len(data), content_id=cid)
+        AttachmentRef(f"{i}.bin", kind, Source(sha256(data).hexdigest(), len(data)), content_id=cid)
         for i, (kind, data, cid) in enumerate(attached)
     )
     original = message(text=text, html=html, attachments=references)
-    wire = build(original, contents, eight_bit=eight_bit)
+    wire = wire_of(original, contents, eight_bit=eight_bit)
     assert_fit_for_the_wire(wire)
     assert eight_bit or wire.isascii()
-    assert wire == build(original, contents, eight_bit=eight_bit)
+    assert wire == wire_of(original, contents, eight_bit=eight_bit)
 
     leaves = [part for part in parse(wire).walk() if not part.is_multipart()]
     found = {

@@ -12,6 +12,7 @@ from mailer import (
     Attempt,
     Decision,
     Email,
+    Group,
     IdempotencyConflict,
     InvalidEmail,
     Job,
@@ -62,7 +63,7 @@ def every_field() -> Email:
     )
     Email(from_email="shop@example.com", to="jm@example.org", priority=Priority.LOW)
     assert_type(email.from_email, Address)
-    assert_type(email.to, tuple[Address, ...])
+    assert_type(email.to, tuple[Address | Group, ...])
     assert_type(email.recipients, tuple[Address, ...])
     assert_type(email.text, str | None)
     assert_type(email.headers, Mapping[str, str])

@@ -5,14 +5,20 @@ the server allows it (RFC 2920), and keeps the reply of every recipient.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from enum import StrEnum
+from typing import TypeAlias
 
 import attrs
 
 from workers.smtp.replies import MalformedReply, Reply, ReplyParser
 
 _CHUNK = 256 * 1024  # bytes written before the transport is asked whether it keeps up
+
+# A piece of a message: at hand, or read while it is sent. Each begins where a line does, or with a
+# line end, and so does each chunk of the latter; the last one ends with CRLF.
+Segment: TypeAlias = bytes | Callable[[], AsyncGenerator[bytes]]
 
 
 class Phase(StrEnum):
@@ -91,20 +97,24 @@ class Session(asyncio.Protocol):
         """Whether another transaction may be begun: alive, and nothing unasked was said."""
         return self.failure is None and not self._replies and not self._transport.is_closing()
 
-    async def transact(self, envelope: Envelope, message: bytes) -> Transcript:
-        """Run one mail transaction. Never raises for what the server does; see the transcript."""
+    async def transact(self, envelope: Envelope, *message: Segment) -> Transcript:
+        """Run one mail transaction. Never raises for what the server does; see the transcript.
+
+        What reading a segment raises comes through. The server has no complete message then, and
+        the session is over.
+        """
         self.transactions += 1
         try:
             transcript = await self._transaction(envelope, message)
         except BaseException:
-            # canceled: the rest of this transaction must not meet the next one
+            # canceled, or no more to read: what is left of it must not meet the next transaction
             self._fail("the transaction was cut off")
             raise
         if any(reply and reply.code == 421 for reply in _replies(transcript)):
             self._fail("the server is closing the connection")  # or will, at any moment
         return transcript
 
-    async def _transaction(self, envelope: Envelope, message: bytes) -> Transcript:
+    async def _transaction(self, envelope: Envelope, message: Sequence[Segment]) -> Transcript:
         commands = self._commands(envelope)
         if "pipelining" in self.extensions:
             replies = await self._ask([*commands, b"DATA\r\n"])
@@ -177,21 +187,21 @@ class Session(asyncio.Protocol):
         if self.failure is None and not self._transport.is_closing():
             self._transport.write(data)
 
-    async def _send(self, message: bytes) -> tuple[Phase, Reply | None]:
+    async def _send(self, message: Sequence[Segment]) -> tuple[Phase, Reply | None]:
         """Write the message and the final dot, and read the reply that decides."""
-        stuffed = message.replace(b"\r\n.", b"\r\n..") + b".\r\n"
-        if message.startswith(b"."):
-            stuffed = b"." + stuffed
         self._wanted = 1
-        last = len(stuffed) - _CHUNK
-        for start in range(0, max(last, 0), _CHUNK):
-            self._write(stuffed[start : start + _CHUNK])
-            if not await self._drained():
-                break
+        held = b""
+        async with aclosing(_chunks(message)) as chunks:
+            async for chunk in chunks:
+                if held:
+                    self._write(held)
+                    if not await self._drained():
+                        break
+                held = chunk
         if self.failure or self._replies:
             return Phase.DATA, self._early_refusal()
         # from here on the server may have the message, whatever we hear of it
-        self._write(stuffed[-(-max(last, 0) // _CHUNK) * _CHUNK :])
+        self._write(held + b".\r\n")
         replies = await self._read(1, self._timeouts.final)
         if replies and replies[0].intermediate:
             self._fail("the server's replies are out of step with the commands")
@@ -273,6 +283,25 @@ class Session(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The transport has room again."""
         self._writable.set()
+
+
+async def _chunks(message: Sequence[Segment]) -> AsyncGenerator[bytes]:
+    """Cut a message into what is written at once, its dots doubled."""
+    for segment in message:
+        if callable(segment):
+            async with aclosing(segment()) as chunks:
+                async for chunk in chunks:
+                    yield _stuffed(chunk)
+        else:
+            stuffed = _stuffed(segment)
+            for start in range(0, len(stuffed), _CHUNK):
+                yield stuffed[start : start + _CHUNK]
+
+
+def _stuffed(lines: bytes) -> bytes:
+    """Double the dots that begin lines (RFC 5321, 4.5.2)."""
+    lines = lines.replace(b"\r\n.", b"\r\n..")
+    return b"." + lines if lines.startswith(b".") else lines
 
 
 def _replies(transcript: Transcript) -> Sequence[Reply | None]:

@@ -1,15 +1,16 @@
 -- Record jobs, put them on the agenda and wake a dispatcher: all of them, or none.
 --
--- KEYS  1 wake, 2 wake:urgent, 3 blobs, 4 blob-uses, 5-7 agenda lanes, 8 state:queued,
+-- KEYS  1 wake, 2 wake:urgent, 3 what the blobs' keys begin with, 4 blob-uses, 5-7 agenda lanes, 8 state:queued,
 --       9 state:scheduled; then for each job: its record, the key of its idempotency key (or its record again)
 -- ARGV  1 number of jobs, 2 seconds for which idempotency keys are kept;
 --       then for each job: id, lane (1-3), scheduled ms (0: now), expires ms (0: never),
 --       head, message, recipients, message id, fingerprint ('': no idempotency key),
---       number of blobs, and for each blob: sha256, content
+--       number of blobs, and for each blob: sha256, content ('': it should be there already)
 -- Returns  {'ok', now, then for each job: 1, or 'id message-id' of the earlier job}
 --          {'conflict', position} where an idempotency key is known for other content
 --          {'expired', position} where expires is past
---          In both of these nothing was stored.
+--          {'missing', sha256...} where blobs are to be uploaded first
+--          In all of these nothing was stored.
 -- A job whose record exists already is left as it is: a producer that lost the reply may repeat.
 
 local time = redis.call('TIME')
@@ -49,6 +50,21 @@ for i, job in ipairs(jobs) do
   end
 end
 
+local missing, given = { 'missing' }, {}
+for _, job in ipairs(jobs) do
+  if not job.earlier then
+    for _, blob in ipairs(job.blobs) do
+      if not given[blob.sha] then
+        given[blob.sha] = true
+        if blob.content == '' and redis.call('EXISTS', KEYS[3] .. blob.sha) == 0 then
+          missing[#missing + 1] = blob.sha
+        end
+      end
+    end
+  end
+end
+if #missing > 1 then return missing end
+
 local reply, wakes = { 'ok', now }, {}
 for i, job in ipairs(jobs) do
   if job.earlier then
@@ -60,7 +76,8 @@ for i, job in ipairs(jobs) do
     if job.scheduled > now then due, state, index = job.scheduled, 'scheduled', KEYS[9] end
     local shas = {}
     for b, blob in ipairs(job.blobs) do
-      redis.call('HSETNX', KEYS[3], blob.sha, blob.content)
+      if blob.content ~= '' then redis.call('SET', KEYS[3] .. blob.sha, blob.content, 'NX') end
+      redis.call('PERSIST', KEYS[3] .. blob.sha)
       redis.call('HINCRBY', KEYS[4], blob.sha, 1)
       shas[b] = blob.sha
     end

@@ -1,8 +1,8 @@
 -- Record what became of attempts. Only the holder of the current token can: a stale one, of a
 -- worker that lost its lease, changes nothing.
 --
--- KEYS  1 wake, 2-4 agenda lanes, 5-15 state indexes in the order of JobState, 16 blobs,
---       17 blob-uses, then the jobs' records
+-- KEYS  1 wake, 2-4 agenda lanes, 5-15 state indexes in the order of JobState, 16 what the
+--       blobs' keys begin with, 17 blob-uses, then the jobs' records
 -- ARGV  for each job: id, token, new state, index of the new state's key, due ms (0: it has
 --       ended; 1: now), tries, recipients, attempt ('': none to record)
 -- Returns  for each job 1, or 0 where the token is stale; 1 too where this very result was recorded
@@ -46,7 +46,7 @@ for i = 18, #KEYS do
     if state == 'sent' then
       for sha in string.gmatch(job[5] or '', '%S+') do
         if redis.call('HINCRBY', KEYS[17], sha, -1) <= 0 then
-          redis.call('HDEL', KEYS[16], sha)
+          redis.call('DEL', KEYS[16] .. sha)
           redis.call('HDEL', KEYS[17], sha)
         end
       end

@@ -6,7 +6,7 @@ from textwrap import wrap
 
 import pytest
 
-from mailer.mime.bodies import encode_binary, encode_text
+from mailer.mime.bodies import base64_length, encode_base64, encode_text
 
 
 def decode(encoded):
@@ -85,4 +85,5 @@ def test_a_soft_break_leaves_no_from_at_the_start_of_a_line():
 def test_base64_is_in_lines_of_76(size):
     data = bytes(i * 7 % 256 for i in range(size))
     expected = "\r\n".join(wrap(b64encode(data).decode(), 76)).encode()
-    assert encode_binary(data).content == expected
+    assert encode_base64(data) == expected
+    assert base64_length(size) == len(expected)

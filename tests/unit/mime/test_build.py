@@ -6,14 +6,14 @@ from hashlib import sha256
 import pytest
 
 from mailer.address import Address
-from mailer.message import AttachmentRef, Message
-from mailer.mime import CannotBuild, NeedsSmtpUtf8, build
+from mailer.message import AttachmentRef, Message, Source
+from mailer.mime import CannotBuild, NeedsSmtpUtf8, render
 
 PDF = b"%PDF-1.7\n" * 12
 CANONICAL = Message(
     message_id="<42.7f3a@shop.example.com>",
     date=1_795_422_240,
-    sender=Address("shop@example.com", "Shop, Köln"),
+    from_email=Address("shop@example.com", "Shop, Köln"),
     to=(Address("jm@example.org", "Jörg Müller"), Address("a@bücher.example", "A. Reader")),
     cc=(Address("office@example.org"),),
     reply_to=(Address("help@example.com", "Help desk"),),
@@ -22,7 +22,9 @@ CANONICAL = Message(
     html="<p>Hello <b>you</b></p>",
     headers=(("X-Order", "42"), ("List-Unsubscribe", "<https://example.com/u?t=1>")),
     attachments=(
-        AttachmentRef("Preisübersicht.pdf", "application/pdf", sha256(PDF).hexdigest(), len(PDF)),
+        AttachmentRef(
+            "Preisübersicht.pdf", "application/pdf", Source(sha256(PDF).hexdigest(), len(PDF))
+        ),
     ),
 )
 CANONICAL_WIRE = """\
@@ -68,8 +70,12 @@ Ri0xLjcKJVBERi0xLjcKJVBERi0xLjcKJVBERi0xLjcKJVBERi0xLjcKJVBERi0xLjcK
 """
 
 
+def wire_of(message, contents, **options):
+    return bytes(render(message, contents, **options))
+
+
 def message(**fields) -> Message:
-    fields = {"message_id": "<1@example.com>", "sender": Address("a@example.com")} | fields
+    fields = {"message_id": "<1@example.com>", "from_email": Address("a@example.com")} | fields
     return Message(**fields)
 
 
@@ -81,17 +87,17 @@ def test_the_canonical_message_to_the_byte():
     seal = sha256(b"<42.7f3a@shop.example.com>0").hexdigest()[:32]
     expected = CANONICAL_WIRE.replace("SEAL", seal).replace("\n", "\r\n").encode("ascii")
     contents = {sha256(PDF).hexdigest(): PDF}
-    assert build(CANONICAL, contents) == expected
-    assert build(CANONICAL, contents) == expected
+    assert wire_of(CANONICAL, contents) == expected
+    assert wire_of(CANONICAL, contents) == expected
 
 
 def test_without_to_and_cc_nobody_is_named():
-    assert "\r\nTo: undisclosed-recipients:;\r\n" in header(build(message(), {}))
-    assert "undisclosed" not in header(build(message(cc=(Address("c@example.com"),)), {}))
+    assert "\r\nTo: undisclosed-recipients:;\r\n" in header(wire_of(message(), {}))
+    assert "undisclosed" not in header(wire_of(message(cc=(Address("c@example.com"),)), {}))
 
 
 def test_headers_are_utf8_where_the_relay_takes_them():
-    wire = build(CANONICAL, {sha256(PDF).hexdigest(): PDF}, utf8_headers=True, eight_bit=True)
+    wire = wire_of(CANONICAL, {sha256(PDF).hexdigest(): PDF}, utf8_headers=True, eight_bit=True)
     assert "Subject: Your order ✓\r\n" in header(wire)
     assert 'To: Jörg Müller <jm@example.org>, "A. Reader" <a@bücher.example>' in header(wire)
     assert b"8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe!\r\n\r\n--" in wire
@@ -100,9 +106,9 @@ def test_headers_are_utf8_where_the_relay_takes_them():
 def test_a_local_part_in_utf8_needs_a_relay_that_takes_it():
     to_jorg = message(to=(Address("jörg@example.com"),))
     with pytest.raises(NeedsSmtpUtf8, match="SMTPUTF8") as caught:
-        build(to_jorg, {})
+        wire_of(to_jorg, {})
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
-    assert "To: jörg@example.com" in header(build(to_jorg, {}, utf8_headers=True))
+    assert "To: jörg@example.com" in header(wire_of(to_jorg, {}, utf8_headers=True))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +116,7 @@ def test_a_local_part_in_utf8_needs_a_relay_that_takes_it():
 )
 def test_fields_of_our_own_are_not_to_be_had_as_custom_headers(name):
     with pytest.raises(CannotBuild, match="written by the mailer itself"):
-        build(message(headers=((name, "x@example.com"),)), {})
+        wire_of(message(headers=((name, "x@example.com"),)), {})
 
 
 @pytest.mark.parametrize(
@@ -127,17 +133,19 @@ def test_nothing_that_ends_a_line_gets_into_a_header(evil):
         {"headers": ((f"X-A{evil}", "b"),)},
         {
             "html": "h",
-            "attachments": (AttachmentRef("f", "image/png", "x", 1, content_id=f"a{evil}"),),
+            "attachments": (
+                AttachmentRef("f", "image/png", Source("x", 1), content_id=f"a{evil}"),
+            ),
         },
     ):
         with pytest.raises(CannotBuild):
-            build(message(**fields), {"x": b""})
-    kind = AttachmentRef("f", f"text/plain{evil}", "x", 1)
-    assert b"Content-Type: application/octet-stream\r\n" in build(
+            wire_of(message(**fields), {"x": b""})
+    kind = AttachmentRef("f", f"text/plain{evil}", Source("x", 1))
+    assert b"Content-Type: application/octet-stream\r\n" in wire_of(
         message(attachments=(kind,)), {"x": b""}
     )
 
 
 def test_a_lone_surrogate_in_a_body_is_named():
     with pytest.raises(CannotBuild, match="lone surrogate at character 1"):
-        build(message(text="a\ud800"), {})
+        wire_of(message(text="a\ud800"), {})

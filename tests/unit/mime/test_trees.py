@@ -8,22 +8,28 @@ import pytest
 
 from mailer.address import Address
 from mailer.errors import AttachmentUnavailable
-from mailer.message import AttachmentRef, Message
-from mailer.mime import build
+from mailer.message import AttachmentRef, Message, Source
+from mailer.mime import render
 
 PDF = b"%PDF-1.7 \x00\xff"
 PNG = b"\x89PNG\r\n\x1a\n"
 EML = b"From: a@example.com\nSubject: inner\n\nforwarded\n"
 CONTENTS = {sha256(data).hexdigest(): data for data in (PDF, PNG, EML)}
 
-pdf = AttachmentRef("a.pdf", "application/pdf", sha256(PDF).hexdigest(), len(PDF))
-logo = AttachmentRef("l.png", "image/png", sha256(PNG).hexdigest(), len(PNG), content_id="logo")
-forwarded = AttachmentRef("f.eml", "message/rfc822", sha256(EML).hexdigest(), len(EML))
+pdf = AttachmentRef("a.pdf", "application/pdf", Source(sha256(PDF).hexdigest(), len(PDF)))
+logo = AttachmentRef(
+    "l.png", "image/png", Source(sha256(PNG).hexdigest(), len(PNG)), content_id="logo"
+)
+forwarded = AttachmentRef("f.eml", "message/rfc822", Source(sha256(EML).hexdigest(), len(EML)))
+
+
+def wire_of(message, contents, **options):
+    return bytes(render(message, contents, **options))
 
 
 def tree(*, contents=CONTENTS, **fields):
-    message = Message(message_id="<1@example.com>", sender=Address("a@example.com"), **fields)
-    return described(message_from_bytes(build(message, contents), policy=default))
+    message = Message(message_id="<1@example.com>", from_email=Address("a@example.com"), **fields)
+    return described(message_from_bytes(wire_of(message, contents), policy=default))
 
 
 def described(part):
@@ -76,11 +82,11 @@ def test_parts_nest_as_deep_as_they_must_and_no_deeper(text, html, attachments, 
 )
 def test_a_message_that_may_not_be_encoded_travels_as_an_opaque_file(content):
     digest = sha256(content).hexdigest()
-    eml = AttachmentRef("f.eml", "message/rfc822", digest, len(content))
+    eml = AttachmentRef("f.eml", "message/rfc822", Source(digest, len(content)))
     message = Message(
-        message_id="<1@example.com>", sender=Address("a@example.com"), attachments=(eml,)
+        message_id="<1@example.com>", from_email=Address("a@example.com"), attachments=(eml,)
     )
-    parsed = message_from_bytes(build(message, {digest: content}), policy=default)
+    parsed = message_from_bytes(wire_of(message, {digest: content}), policy=default)
     (part,) = parsed.iter_attachments()
     assert part.get_content_type() == "application/octet-stream"
     assert part.get_filename() == "f.eml"
@@ -90,33 +96,33 @@ def test_a_message_that_may_not_be_encoded_travels_as_an_opaque_file(content):
 def test_a_message_in_utf8_travels_as_it_is_where_the_relay_takes_eight_bits():
     content = "Subject: x\n\nü\n".encode()
     digest = sha256(content).hexdigest()
-    eml = AttachmentRef("f.eml", "message/rfc822", digest, len(content))
+    eml = AttachmentRef("f.eml", "message/rfc822", Source(digest, len(content)))
     message = Message(
-        message_id="<1@example.com>", sender=Address("a@example.com"), attachments=(eml,)
+        message_id="<1@example.com>", from_email=Address("a@example.com"), attachments=(eml,)
     )
-    wire = build(message, {digest: content}, eight_bit=True)
+    wire = wire_of(message, {digest: content}, eight_bit=True)
     assert b"Content-Transfer-Encoding: 8bit\r\n\r\nSubject: x\r\n\r\n\xc3\xbc\r\n" in wire
 
 
 def test_a_forwarded_copy_of_the_message_itself_does_not_end_it():
     """A boundary that a part holds is never used, even if it was made from the same id."""
     first = Message(
-        message_id="<1@example.com>", sender=Address("a@example.com"), text="t", html="h"
+        message_id="<1@example.com>", from_email=Address("a@example.com"), text="t", html="h"
     )
-    copy = build(first, {})
+    copy = wire_of(first, {})
     digest = sha256(copy).hexdigest()
-    eml = AttachmentRef("copy.eml", "message/rfc822", digest, len(copy))
+    eml = AttachmentRef("copy.eml", "message/rfc822", Source(digest, len(copy)))
     attached = tree(contents={digest: copy}, text="t", html="h", attachments=(eml,))
     assert attached == {"multipart/mixed": [ALTERNATIVE, {"message/rfc822": [ALTERNATIVE]}]}
 
 
 def test_a_multipart_as_an_attachment_is_an_opaque_file():
-    odd = AttachmentRef("a", "multipart/mixed; boundary=x", pdf.sha256, pdf.size)
+    odd = AttachmentRef("a", "multipart/mixed; boundary=x", pdf.source)
     assert tree(text="t", attachments=(odd,)) == {
         "multipart/mixed": [TEXT, "application/octet-stream attachment"]
     }
 
 
 def test_content_that_was_not_given_is_named():
-    with pytest.raises(AttachmentUnavailable, match=f"{pdf.sha256} is missing"):
+    with pytest.raises(AttachmentUnavailable, match=f"{pdf.source.sha256} is missing"):
         tree(contents={}, attachments=(pdf,))

@@ -6,7 +6,7 @@ import pytest
 
 from mailer.address import Address
 from mailer.message import Message
-from mailer.mime import build
+from mailer.mime import render
 from mailer.testing import (
     Action,
     Fault,
@@ -35,6 +35,10 @@ async def take_one(reader, writer):
     writer.write(b"250 ok\r\n250 ok\r\n354 go\r\n")
     await reader.readuntil(b"\r\n.\r\n")
     writer.write(b"250 ok\r\n")
+
+
+def wire_of(message, contents, **options):
+    return bytes(render(message, contents, **options))
 
 
 def codes(transcript):
@@ -174,12 +178,12 @@ SMUGGLED = "MAIL FROM:<evil@example.com>\r\nRCPT TO:<victim@example.com>\r\nDATA
 async def test_a_hostile_body_is_one_message_with_its_text_intact(serving, end, eight_bit):
     message = Message(
         message_id="<m@example.com>",
-        sender=Address("from@example.com"),
+        from_email=Address("from@example.com"),
         to=(Address("jm@example.org"),),
         text=f"before{end}{SMUGGLED}grüße",
     )
     async with serving() as (server, session):
-        await session.transact(ONE, build(message, {}, eight_bit=eight_bit))
+        await session.transact(ONE, wire_of(message, {}, eight_bit=eight_bit))
         assert session.usable
     (received,) = server.state.received
     assert server.state.commands.count("MAIL") == 1

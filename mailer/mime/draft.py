@@ -1,0 +1,74 @@
+"""A message as it will go over the wire, of which large contents are yet to be read."""
+
+from collections.abc import Iterable
+from typing import NamedTuple, TypeAlias
+
+from mailer.message import Source
+
+_LARGE = 64 * 1024  # bytes from which on copying a piece costs more than writing it by itself
+
+
+class Streamed(NamedTuple):
+    """Content that is read, and encoded where it must be, only while it is sent.
+
+    Attributes:
+        source: where it lies.
+        length: how many bytes it is on the wire.
+        base64: whether it is encoded; else it goes as it is, in lines with CRLF.
+    """
+
+    source: Source
+    length: int
+    base64: bool = True
+
+
+Segment: TypeAlias = bytes | Streamed
+
+
+class Draft(NamedTuple):
+    """A message: header and body, which an empty line will part.
+
+    Dots are not doubled: that is SMTP's business (RFC 5321, 4.5.2). Each segment begins where a
+    line does or with a line end, so that doubling them can go segment by segment.
+
+    Attributes:
+        header: its fields; each line ends with CRLF.
+        body: in segments that together are empty or end with CRLF.
+    """
+
+    header: bytes
+    body: tuple[Segment, ...]
+
+    @property
+    def size(self) -> int:
+        """How many bytes the message is (RFC 1870)."""
+        body = sum(len(part) if isinstance(part, bytes) else part.length for part in self.body)
+        return len(self.header) + 2 + body
+
+    def __bytes__(self) -> bytes:
+        """All of the message, where nothing of it is streamed."""
+        whole = self.segments()
+        if streamed := [part for part in whole if isinstance(part, Streamed)]:
+            raise TypeError(f"{len(streamed)} contents of the message are yet to be read")
+        return b"".join(part for part in whole if isinstance(part, bytes))
+
+    def segments(self) -> list[Segment]:
+        """Return all of the message, small pieces joined."""
+        return joined([self.header, b"\r\n", *self.body])
+
+
+def joined(pieces: Iterable[Segment]) -> list[Segment]:
+    """Join neighbours, but do not copy what is large."""
+    segments: list[Segment] = []
+    small: list[bytes] = []
+    for piece in pieces:
+        if isinstance(piece, bytes) and len(piece) < _LARGE:
+            small.append(piece)
+            continue
+        if small:
+            segments.append(b"".join(small))
+            small = []
+        segments.append(piece)
+    if small:
+        segments.append(b"".join(small))
+    return segments

@@ -1,0 +1,101 @@
+"""Message → envelope and draft, as the server of one session can take them; signed, where asked."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
+
+import attrs
+
+from mailer.message import Message, Prepared
+from mailer.mime import (
+    Draft,
+    NeedsSmtpUtf8,
+    build,
+    complete,
+    needs_smtputf8,
+    to_seven_bit,
+)
+from mailer.mime.dkim import BodyHash, DkimKey, keys_for, signature_fields
+from mailer.store.agenda import Assignment
+from workers.contents import Contents
+from workers.smtp.session import Envelope, Segment
+
+_HASHED_AT_ONCE = 1024 * 1024  # bytes between which other tasks get their turn
+
+
+@attrs.frozen
+class Builder:
+    """Builds messages.
+
+    Attributes:
+        keys: the DKIM keys of each domain.
+    """
+
+    keys: Mapping[str, Sequence[DkimKey]]
+
+    async def build(
+        self,
+        job: Assignment,
+        message: Message,
+        recipients: Sequence[str],
+        extensions: frozenset[str],
+        contents: Contents,
+    ) -> tuple[Envelope, list[Segment]]:
+        """Build what a server with these ``extensions`` can take.
+
+        Raises:
+            CannotBuild: it can't take the message in any form.
+            AttachmentUnavailable, StoreUnavailable, OSError: see `Sources.parts`.
+        """
+        eight_bit = "8bitmime" in extensions
+        sender = job.head.envelope_sender
+        smtputf8 = not all(map(str.isascii, (sender, *recipients))) or needs_smtputf8(message)
+        if smtputf8 and "smtputf8" not in extensions:
+            raise NeedsSmtpUtf8("an address needs SMTPUTF8, which the relay does not offer")
+        if message.prepared:
+            draft = await _completed(message.prepared, message.date, contents, eight_bit=eight_bit)
+        else:
+            attached = await contents.of(job.message, message, eight_bit=eight_bit)
+            draft = build(message, attached, eight_bit=eight_bit, utf8_headers=smtputf8)
+        if self.keys:
+            draft = await self._signed(draft, message, contents)
+        segments: list[Segment] = [
+            part if isinstance(part, bytes) else partial(contents.chunks, part)
+            for part in draft.segments()
+        ]
+        return Envelope(sender, recipients, smtputf8), segments
+
+    async def _signed(self, draft: Draft, message: Message, contents: Contents) -> Draft:
+        """Put DKIM signatures before the header, by the keys of the author's domain."""
+        keys = keys_for(message.from_email.wire.rpartition("@")[2], self.keys)
+        if not keys:
+            return draft
+        body = BodyHash()
+        for part in draft.body:
+            if isinstance(part, bytes):
+                await _hash(body, part)
+            else:
+                async with aclosing(contents.chunks(part)) as chunks:
+                    async for chunk in chunks:
+                        body.update(chunk)
+        fields = signature_fields(draft.header, body.digest(), keys, message.date)
+        return Draft(fields + draft.header, draft.body)
+
+
+async def _hash(body: BodyHash, part: bytes) -> None:
+    if len(part) <= _HASHED_AT_ONCE:
+        body.update(part)
+        return
+    for start in range(0, len(part), _HASHED_AT_ONCE):
+        body.update(part[start : start + _HASHED_AT_ONCE])
+        await asyncio.sleep(0)
+
+
+async def _completed(
+    prepared: Prepared, seconds: int, contents: Contents, *, eight_bit: bool
+) -> Draft:
+    to_be_encoded = prepared.eight_bit and not eight_bit
+    body = await contents.lines(prepared.body, whole=to_be_encoded)
+    draft = complete(prepared, body, seconds)
+    return to_seven_bit(draft) if to_be_encoded else draft
