@@ -25,7 +25,8 @@ _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[^\[\]:@/?#%]{1,255})(?::([0-
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 _AS_WRITTEN = "/%:?#[]@!$&'()*+,;=~"  # may stand in a path or query; all else is percent-encoded
-_URI = re.compile(r"([a-z][a-z0-9+.-]*)://([^/]+)(?:/.*)?")
+_URI = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)")
+_NO_URI = "is not of the form protocol://bucket/key; chains (::) are not read"
 _DECODINGS = 3
 
 # Not by reference: what has a rule of its own, and file systems around others, whose paths
@@ -171,12 +172,14 @@ def _uri_fault(uri: str) -> str | None:
     fault = None
     if any(_UNSAFE_IN_URI.search(text) for text in decoded):
         fault = "has a control character or a backslash in it"
-    elif "::" in uri or uri.count("://") != 1 or match is None:
-        fault = "is not of the form protocol://bucket/key; chains (::) are not read"
+    elif match is None:
+        fault = _NO_URI
     elif way := _OTHER_WAYS.get(match[1]):
         fault = f"begins with {match[1]}://; use Attachment.{way}"
     elif match[1] in _REFUSED_PROTOCOLS:
         fault = f"begins with {match[1]}://, which is not read; use Attachment.from_bytes"
+    elif match[2][:1] in {"", "/"} or "::" in uri or "://" in match[2]:
+        fault = _NO_URI
     elif "?" in uri or "#" in uri:
         fault = "has a ? or # in it; options belong into fsspec's configuration"
     elif decoded[-1] != decoded[-2]:

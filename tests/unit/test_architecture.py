@@ -53,6 +53,16 @@ def test_only_workers_smtp_speaks_smtp():
     assert outside(speakers, "workers/smtp/", "mailer/testing/") == set()
 
 
+@pytest.mark.parametrize("package", ["aiohttp", "yarl", "fsspec"])
+def test_only_workers_fetching_fetches(package):
+    assert outside(importers(package), "workers/fetching/") == set()
+
+
+def test_what_is_optional_is_loaded_where_it_is_allowed_only():
+    statement = "import workers.fetching.https, workers.fetching.objects"
+    assert not {"aiohttp", "yarl", "fsspec"} & loaded_by(statement)
+
+
 def test_only_the_settings_read_the_environment():
     readers = set()
     for path in FILES:

@@ -93,6 +93,20 @@ class Connections:
         async with faults_of(location, deadline):
             return await self._session.get(url, allow_redirects=False)
 
+    async def read(
+        self, response: aiohttp.ClientResponse, size: int, location: HttpsUrl, deadline: float
+    ) -> bytes:
+        """Read ``size`` bytes; fewer only at the end.
+
+        Raises:
+            AttachmentUnreachable: as `faults_of` says.
+        """
+        async with faults_of(location, deadline):
+            try:
+                return await response.content.readexactly(size)
+            except asyncio.IncompleteReadError as end:
+                return end.partial
+
     async def close(self) -> None:
         """Close the session; what is being read ends as unreachable."""
         if self._session is not None:
@@ -115,21 +129,6 @@ class Connections:
             trust_env=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # see `faults_of`
         )
-
-
-async def read(
-    response: aiohttp.ClientResponse, size: int, location: HttpsUrl, deadline: float
-) -> bytes:
-    """Read ``size`` bytes; fewer only at the end.
-
-    Raises:
-        AttachmentUnreachable: as `faults_of` says.
-    """
-    async with faults_of(location, deadline):
-        try:
-            return await response.content.readexactly(size)
-        except asyncio.IncompleteReadError as end:
-            return end.partial
 
 
 @asynccontextmanager
@@ -160,7 +159,7 @@ async def faults_of(location: HttpsUrl, deadline: float) -> AsyncIterator[None]:
         ) from None
     except TimeoutError:  # some of aiohttp's are ClientErrors, too
         raise AttachmentUnreachable(
-            f"{name} took too long; a fetch may take MAILER_ATTACHMENT_SECONDS"
+            f"{name} took too long; a fetch may take MAILER_ATTACHMENT_FETCH_SECONDS"
         ) from None
     except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
         raise AttachmentUnreachable(f"{name} broke off: {type(error).__name__}") from None

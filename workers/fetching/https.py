@@ -61,16 +61,18 @@ class HttpsFetcher:
             AttachmentUnreachable: it can't be had now.
         """
         location = require_allowed_url(url, self._hosts)
-        self._opened()
-        from workers.fetching.connections import read  # noqa: PLC0415 - optional
-
+        connections = self._opened()
         deadline = asyncio.get_running_loop().time() + self._seconds
         location, response = await self._ask(location, deadline)
         try:
             _require_content(response, location, limit)
             left = limit
-            # one byte more than is allowed tells that there is more
-            while chunk := await read(response, min(_CHUNK_BYTES, left + 1), location, deadline):
+            while chunk := await connections.read(
+                response,
+                min(_CHUNK_BYTES, left + 1),  # one byte more than is allowed tells of more
+                location,
+                deadline,
+            ):
                 left -= len(chunk)
                 if left < 0:
                     raise _too_large(location, limit)
@@ -131,6 +133,9 @@ def _require_content(response: "ClientResponse", location: HttpsUrl, limit: int)
         t.strip().lower() != "chunked" for t in transfer
     ):
         raise AttachmentUnavailable(f"{location.name} sent the content encoded, unasked")
+    if response.content_length is None and not transfer:
+        # one that breaks off would look like one that is complete
+        raise AttachmentUnavailable(f"{location.name} does not say how long the content is")
     if (response.content_length or 0) > limit:
         raise _too_large(location, limit)
 

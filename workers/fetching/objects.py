@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 
 from mailer.errors import AttachmentUnavailable, AttachmentUnreachable, InvalidSetting
@@ -9,6 +10,7 @@ from mailer.locations import require_allowed_uri, require_prefix
 
 _CHUNK_BYTES = 256 * 1024
 _BLOCK_BYTES = 4 * 1024 * 1024  # of one request to the store; some would read 50 MB ahead
+_THREADS = 10
 _MOST_FOREIGN_CHARACTERS = 150
 
 
@@ -27,6 +29,8 @@ class ObjectReader:
     def __init__(self, prefixes: Sequence[str], seconds: float) -> None:
         self._prefixes = tuple(prefixes)
         self._seconds = seconds
+        # threads of its own: those that hang must not keep files and names from being looked up
+        self._threads = ThreadPoolExecutor(_THREADS, "fsspec")
         for prefix in self._prefixes:
             require_prefix(prefix)
         if self._prefixes:
@@ -44,10 +48,10 @@ class ObjectReader:
         deadline = asyncio.get_running_loop().time() + self._seconds
         reading = _Reading(_chunks(uri, limit))
         try:
-            while chunk := await _next(reading, protocol, deadline):
+            while chunk := await _next(self._threads, reading, protocol, deadline):
                 yield chunk
         finally:
-            await asyncio.to_thread(reading.give_up)
+            await asyncio.get_running_loop().run_in_executor(self._threads, reading.give_up)
 
 
 class _Reading:
@@ -70,14 +74,14 @@ class _Reading:
             self._chunks.close()
 
 
-async def _next(reading: _Reading, protocol: str, deadline: float) -> bytes:
+async def _next(threads: Executor, reading: _Reading, protocol: str, deadline: float) -> bytes:
     """Take a step in a thread, and turn what it raises into our errors.
 
     The libraries' own sentences are not repeated: they may contain keys and signatures.
     """
     try:
         async with asyncio.timeout_at(deadline):
-            return await asyncio.to_thread(reading.step)
+            return await asyncio.get_running_loop().run_in_executor(threads, reading.step)
     except AttachmentUnavailable:
         raise
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -89,7 +93,7 @@ async def _next(reading: _Reading, protocol: str, deadline: float) -> bytes:
         raise AttachmentUnavailable(f"{protocol}:// can't be read here: {advice}") from None
     except TimeoutError:
         raise AttachmentUnreachable(
-            f"{protocol}:// took too long; a read may take MAILER_ATTACHMENT_SECONDS"
+            f"{protocol}:// took too long; a read may take MAILER_ATTACHMENT_FETCH_SECONDS"
         ) from None
     except Exception as error:  # noqa: BLE001 - each library has errors of its own
         raise AttachmentUnreachable(
