@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
-from mailer.address import mailboxes_of
+from mailer.address import Address, mailboxes_of
 from mailer.message import AttachmentRef, Message
 from mailer.mime import headers
 from mailer.mime.addresses import address_field
@@ -48,7 +49,7 @@ def calendar_method(calendar: str) -> str | None:
 
 def _header(message: Message, *, utf8: bool) -> str:
     """Write the fields of RFC 5322, 3.6. Bcc is none of them."""
-    fields = [address_field("From", (message.from_email,), utf8=utf8)]
+    fields = [_from_field(message.from_email, utf8=utf8)]
     if message.to:
         fields.append(address_field("To", message.to, utf8=utf8))
     if message.cc:
@@ -64,6 +65,11 @@ def _header(message: Message, *, utf8: bool) -> str:
     fields.extend(headers.custom(name, value, utf8=utf8) for name, value in message.headers)
     fields.append("MIME-Version: 1.0\r\n")
     return "".join(fields)
+
+
+@lru_cache(maxsize=256)  # the same for most messages of an application
+def _from_field(author: Address, *, utf8: bool) -> str:
+    return address_field("From", (author,), utf8=utf8)
 
 
 def needs_smtputf8(message: Message) -> bool:

@@ -62,7 +62,7 @@ def joined(pieces: Iterable[Segment]) -> list[Segment]:
     segments: list[Segment] = []
     small: list[bytes] = []
     for piece in pieces:
-        if isinstance(piece, bytes) and len(piece) < _LARGE:
+        if type(piece) is bytes and len(piece) < _LARGE:
             small.append(piece)
             continue
         if small:

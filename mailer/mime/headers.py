@@ -1,6 +1,7 @@
 """Header fields: encoded, folded, and never more than one field each (RFC 5322, 2.2)."""
 
 import re
+from functools import lru_cache
 from time import gmtime
 
 from mailer.address import FORBIDDEN_IN_HEADERS, Address
@@ -12,6 +13,7 @@ from mailer.mime.syntaxes import SYNTAXES, Syntax
 from mailer.mime.words import MIN_WORD, encoded_words
 
 _NAME = re.compile(r"[!-9;-~]{1,76}")
+_PLAIN = re.compile(r"[!-<>-~](?:[ -<>-~]*[!-<>-~])?")  # without "=", it holds no encoded word
 _ENCODING = re.compile(r"\?[bBqQ]\?")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = (
@@ -54,6 +56,8 @@ def unstructured(name: str, value: str, *, utf8: bool = False) -> str:
     and so does what would be taken for an encoded word, or lost at either end of the field.
     """
     _refuse_controls(name, value)
+    if _PLAIN.fullmatch(value) and len(name) + len(value) + 2 <= FOLD_AT:
+        return f"{name}: {value}\r\n"
     tokens = split(value)
     start, end = _span_to_encode(value, tokens, MAX_LINE - len(name) - 2, utf8=utf8)
     if start < end:
@@ -76,6 +80,7 @@ def verbatim(name: str, value: str) -> str:
     return fold(name, tokens)
 
 
+@lru_cache(maxsize=64)  # a batch was mostly enqueued within a few seconds
 def date(seconds: int) -> str:
     """Write the Date field for a Unix time (RFC 5322, 3.3), whatever the locale."""
     t = gmtime(seconds)
@@ -113,7 +118,7 @@ def _span_to_encode(value: str, tokens: list[str], room: int, *, utf8: bool) -> 
         if not (utf8 or token.isascii())
         or "\t" in token  # unfolding would leave it, but much software makes it a space
         or (looks_encoded and ("=?" in token or "?=" in token))
-        or len(token.encode()) > room
+        or (len(token) * 4 > room and len(token.encode()) > room)
     ]
     if value.startswith(" "):
         hard.append(0)

@@ -60,16 +60,17 @@ def serialize(root: Part, seed: str) -> tuple[str, tuple[Segment, ...]]:
 
 def _content(part: Multipart, boundary: str, boundaries: Iterator[str]) -> Iterator[Segment]:
     delimiter = f"--{boundary}\r\n"
+    end = ""  # of the part before
     for child in part.parts:
         if isinstance(child, Leaf):
-            yield f"{delimiter}{_fields(child)}\r\n".encode("ascii")
+            yield f"{end}{delimiter}{_fields(child)}\r\n".encode("ascii")
             yield child.body.content
         else:
             inner = next(boundaries)
-            yield f"{delimiter}{_multipart_fields(child, inner)}\r\n".encode("ascii")
+            yield f"{end}{delimiter}{_multipart_fields(child, inner)}\r\n".encode("ascii")
             yield from _content(child, inner, boundaries)
-        yield b"\r\n"
-    yield f"--{boundary}--".encode("ascii")
+        end = "\r\n"
+    yield f"\r\n--{boundary}--".encode("ascii")
 
 
 def _fields(leaf: Leaf) -> str:
@@ -86,11 +87,7 @@ def _seal(root: Multipart, seed: str) -> str:
     Behind ``=_`` it can't occur in quoted-printable nor in base64. A part that stands as it was
     written could be a message of ours, so it is searched.
     """
-    literal = [
-        leaf.body.content
-        for leaf in _leaves(root)
-        if leaf.body.is_literal and isinstance(leaf.body.content, bytes)
-    ]
+    literal = _literals(root)
     for attempt in count():
         seal = sha256(f"{seed}{attempt}".encode()).hexdigest()[:32]
         if not any(seal.encode("ascii") in content for content in literal):
@@ -98,9 +95,9 @@ def _seal(root: Multipart, seed: str) -> str:
     return seal
 
 
-def _leaves(part: Part) -> Iterator[Leaf]:
-    if isinstance(part, Leaf):
-        yield part
-    else:
-        for child in part.parts:
-            yield from _leaves(child)
+def _literals(part: Part) -> list[bytes]:
+    """List the contents that stand as they were written, and so could hold any line."""
+    if isinstance(part, Multipart):
+        return [content for child in part.parts for content in _literals(child)]
+    content = part.body.content
+    return [content] if part.body.is_literal and isinstance(content, bytes) else []
