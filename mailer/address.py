@@ -122,25 +122,30 @@ def forbidden_in_headers(text: str) -> str | None:
     if match := FORBIDDEN_IN_HEADERS.search(text):
         return match[0]
     if "=?" in text:
-        for word in _ENCODED_WORD.finditer(text):
-            if match := FORBIDDEN_IN_HEADERS.search(_decoded(*word.groups())):
-                return match[0]
+        for charset, encoding, content in _ENCODED_WORD.findall(text):
+            data = _decoded(encoding, content)
+            # the first whatever the charset is, the second for those who know it
+            for decoded in (data.decode("ascii", "ignore"), _read(data, charset)):
+                if match := FORBIDDEN_IN_HEADERS.search(decoded):
+                    return match[0]
     return None
 
 
-def _decoded(charset: str, encoding: str, content: str) -> str:
+def _decoded(encoding: str, content: str) -> bytes:
     """Decode an encoded word as generously as some reader might."""
     if encoding in "bB":
         digits = re.sub(r"[^A-Za-z0-9+/]", "", content)
         if len(digits) % 4 == 1:  # it says nothing
             digits = digits[:-1]
-        data = binascii.a2b_base64(digits + "=" * (-len(digits) % 4))
-    else:
-        data = binascii.a2b_qp(content.encode(errors="replace"), header=True)
+        return binascii.a2b_base64(digits + "=" * (-len(digits) % 4))
+    return binascii.a2b_qp(content.encode(errors="replace"), header=True)
+
+
+def _read(data: bytes, charset: str) -> str:
     try:
-        return data.decode("latin-1") + data.decode(charset.partition("*")[0], "ignore")
+        return data.decode(charset.partition("*")[0], "ignore")
     except (LookupError, ValueError):
-        return data.decode("latin-1")
+        return ""
 
 
 @lru_cache(maxsize=4096)

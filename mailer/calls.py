@@ -15,8 +15,17 @@ import msgspec
 
 from mailer.email import Email
 from mailer.enqueueing import new_job
-from mailer.errors import InvalidArgument, InvalidEmail, MailerError, WaitTimeout, WrongState
+from mailer.errors import (
+    AttachmentUnavailable,
+    InvalidArgument,
+    InvalidEmail,
+    MailerError,
+    WaitTimeout,
+    WrongState,
+)
 from mailer.job import Job, JobState, Receipt, Recipient, RecipientState
+from mailer.message import Message, Source
+from mailer.preview import preview, rendered
 from mailer.settings import Settings
 from mailer.store.blobs import Blobs, MissingBlobs
 from mailer.store.jobs import INLINE_BYTES, Jobs, NewJob, StoredJob
@@ -91,6 +100,21 @@ class Calls:
         stored: StoredJob = yield self._jobs.get(job_id)
         return stored.job
 
+    def message(self, job_id: str) -> Call[bytes]:
+        message: Message | None = yield self._jobs.message(job_id)
+        if message is None:
+            raise WrongState(f"the job {job_id} was sent, and its content is kept no more")
+        blobs = {}
+        for source in message.sources:
+            if not source.path and not source.uri:
+                blobs[source.sha256] = yield from self._blob(source)
+        wire: bytes = yield Reading(partial(rendered, message, blobs, self._settings))
+        return wire
+
+    def preview(self, email: Email) -> Call[bytes]:
+        wire: bytes = yield Reading(partial(preview, email, self._settings))
+        return wire
+
     def wait(self, job_id: str, timeout: float) -> Call[Job]:
         deadline = time.monotonic() + timeout
         pause = _FIRST_LOOK
@@ -155,6 +179,15 @@ class Calls:
             contents = ChainMap(*(dict(job.blobs) for job in jobs if job.blobs))
             for digest in answer.digests:
                 yield self._blobs.upload(digest, contents[digest])
+
+    def _blob(self, source: Source) -> Call[bytes]:
+        content = bytearray()
+        while len(content) < source.size:
+            part: bytes = yield self._blobs.part(source.sha256, len(content))
+            if not part:
+                raise AttachmentUnavailable("the content of an attachment is gone from the store")
+            content += part
+        return bytes(content)
 
     def _new_jobs(
         self, chunk: "_Chunk", first: int

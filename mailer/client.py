@@ -64,6 +64,24 @@ class Mailer:
         """
         return self._run(self._calls.get(job_id))
 
+    def message(self, job_id: str) -> bytes:
+        """Return a job's message as a relay with 8BITMIME gets it; it is kept until it was sent.
+
+        Raises:
+            WrongState: it was sent.
+            AttachmentUnavailable: an attachment can't be read here, or was not fetched yet.
+        """
+        return self._run(self._calls.message(job_id))
+
+    def preview(self, email: Email) -> bytes:
+        """Return what would be sent if ``email`` were enqueued now; nothing is.
+
+        Raises:
+            InvalidEmail: as `enqueue` would.
+            AttachmentUnavailable: an attachment would be fetched by a worker.
+        """
+        return self._run(self._calls.preview(email))
+
     def wait(self, job_id: str, timeout: float = 30) -> Job:
         """Return the job once it has ended.
 
@@ -169,6 +187,14 @@ class AsyncMailer:
     async def get(self, job_id: str) -> Job:
         """See `Mailer.get`."""
         return await self._run(self._calls.get(job_id))
+
+    async def message(self, job_id: str) -> bytes:
+        """See `Mailer.message`."""
+        return await self._run(self._calls.message(job_id))
+
+    async def preview(self, email: Email) -> bytes:
+        """See `Mailer.preview`."""
+        return await self._run(self._calls.preview(email))
 
     async def wait(self, job_id: str, timeout: float = 30) -> Job:  # noqa: ASYNC109 - as in Mailer
         """See `Mailer.wait`."""

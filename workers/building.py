@@ -16,7 +16,8 @@ from mailer.mime import (
     needs_smtputf8,
     to_seven_bit,
 )
-from mailer.mime.dkim import BodyHash, DkimKey, keys_for, signature_fields
+from mailer.mime.dkim import BodyHash, DkimKey, keys_for
+from mailer.signing import with_signatures
 from mailer.store.agenda import Assignment
 from workers.contents import Contents
 from workers.smtp.session import Envelope, Segment
@@ -68,7 +69,7 @@ class Builder:
 
     async def _signed(self, draft: Draft, message: Message, contents: Contents) -> Draft:
         """Put DKIM signatures before the header, by the keys of the author's domain."""
-        keys = keys_for(message.from_email.wire.rpartition("@")[2], self.keys)
+        keys = keys_for(message.from_email.domain, self.keys)
         if not keys:
             return draft
         body = BodyHash()
@@ -79,8 +80,7 @@ class Builder:
                 async with aclosing(contents.chunks(part)) as chunks:
                     async for chunk in chunks:
                         body.update(chunk)
-        fields = signature_fields(draft.header, body.digest(), keys, message.date)
-        return Draft(fields + draft.header, draft.body)
+        return with_signatures(draft, message, keys, body)
 
 
 async def _hash(body: BodyHash, part: bytes) -> None:

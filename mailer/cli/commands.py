@@ -101,6 +101,9 @@ def send(
     expires: Annotated[str | None, typer.Option(help="Not after; written likewise.")] = None,
     key: Annotated[str | None, typer.Option(help="An idempotency key.")] = None,
     *,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Print the message as a relay gets it; send nothing.")
+    ] = False,
     wait: Annotated[bool, typer.Option(help="Wait until it has ended.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 60,
     as_json: AsJson = False,
@@ -131,6 +134,9 @@ def send(
         idempotency_key=key,
     )
     with _mailer() as mailer:
+        if preview:
+            sys.stdout.buffer.write(mailer.preview(email))
+            return
         receipt = mailer.enqueue(email)
         if not wait:
             if as_json:
@@ -144,10 +150,22 @@ def send(
         raise typer.Exit(_NOT_SENT)
 
 
-@app.command(epilog="Example: `mailer show 01a207bc-7fbf-7fc9-a827-8f69585200b1`")
-def show(job_id: JobId, *, as_json: AsJson = False) -> None:
+@app.command(
+    epilog="Example: `mailer show 01a207bc-7fbf-7fc9-a827-8f69585200b1 --eml > message.eml`"
+)
+def show(
+    job_id: JobId,
+    *,
+    eml: Annotated[
+        bool, typer.Option("--eml", help="Print its message instead, as a relay gets it.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show all that is recorded of a job: recipients, attempts, the next attempt and why."""
     with _mailer() as mailer:
+        if eml:
+            sys.stdout.buffer.write(mailer.message(job_id))
+            return
         job = mailer.get(job_id)
     views.print_json(job) if as_json else views.console.print(views.job_details(job))
 

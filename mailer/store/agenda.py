@@ -217,7 +217,7 @@ def _assignment(fields: list[Any], now: int) -> Assignment | None:
         return Assignment(
             lease=Lease(job_id.decode(), token),
             head=records.decode_head(head),
-            message=msgspec.structs.replace(records.decode_message(message), date=date),
+            message=records.dated(message, date),
             recipients=records.decode_recipients(recipients),
             priority=LANES[lane - 1],
             tries=tries,

@@ -125,6 +125,17 @@ class Jobs:
 
         return run_command("HGETALL", self._keys.job(job_id), parse=parse)
 
+    def message(self, job_id: str) -> Operation[Message | None]:
+        """Read the message of a job, or None where it is kept no more (HMGET)."""
+
+        def parse(reply: list[Any]) -> Message | None:
+            message, date = reply
+            if date is None:
+                raise JobNotFound(job_id)
+            return records.dated(message, int(date)) if message is not None else None
+
+        return run_command("HMGET", self._keys.job(job_id), "message", "date", parse=parse)
+
     def newest(self, state: JobState, limit: int) -> Operation[list[tuple[float, str]]]:
         """List the ids that came into ``state`` last, with the time (ms) (ZRANGE REV)."""
 

@@ -60,6 +60,11 @@ def milliseconds(moment: datetime) -> int:
     return min(max(1, round(moment.timestamp() * 1000)), _LAST)
 
 
+def dated(message: bytes, date: int) -> Message:
+    """Read a message, and put in its date, which is a field of its own."""
+    return msgspec.structs.replace(decode_message(message), date=date)
+
+
 def decode_job(job_id: str, fields: dict[bytes, bytes]) -> Job:
     """Read a whole record."""
     head = decode_head(fields[b"head"])

@@ -21,7 +21,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._buffer = b""
+        self._buffer = bytearray()
+        self._searched = 0  # of the buffer, for an end that was not found yet
         self._handle: Callable[[bytes], None] = self._command
         self._busy = False
         self._greeted = self._authenticated = False
@@ -57,18 +58,22 @@ class Connection(asyncio.Protocol):
     def _work(self) -> None:
         """Handle what has come, as far as no answer is outstanding."""
         while not self._busy:
-            end = b"\r\n.\r\n" if self._handle == self._data else b"\r\n"
-            if self._handle == self._data and self._buffer.startswith(b".\r\n"):
-                chunk, self._buffer = b"", self._buffer[3:]
+            in_data = self._handle == self._data
+            end = b"\r\n.\r\n" if in_data else b"\r\n"
+            if in_data and self._buffer.startswith(b".\r\n"):
+                chunk = b""
+                del self._buffer[:3]
             else:
-                chunk, found, rest = self._buffer.partition(end)
-                if not found:
-                    if self._handle != self._data and len(self._buffer) > _MAX_LINE:
+                at = self._buffer.find(end, self._searched)
+                if at < 0:
+                    self._searched = max(0, len(self._buffer) - len(end) + 1)
+                    if not in_data and len(self._buffer) > _MAX_LINE:
                         self._reply("500 5.5.2 Line too long")
                         self._hang_up()
                     break
-                self._buffer = rest
-                chunk += b"\r\n" if self._handle == self._data else b""
+                chunk = bytes(self._buffer[: at + 2 if in_data else at])
+                del self._buffer[: at + len(end)]
+            self._searched = 0
             self._handle(chunk)
         self._flush()
 
@@ -183,7 +188,7 @@ class Connection(asyncio.Protocol):
         self._reply("220 2.0.0 Go ahead")
         self._flush()
         self._busy = True
-        self._buffer = b""  # nothing said before TLS counts
+        self._buffer.clear()  # nothing said before TLS counts
         self._upgrade = asyncio.ensure_future(self._upgraded(context))
 
     async def _upgraded(self, context: ssl.SSLContext) -> None:
