@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from mailer import Email, load_settings
 from mailer.enqueueing import new_job
+from mailer.mime import render
 from mailer.mime.dkim import BodyHash, DkimKey, signature_fields
 
 ROUNDS, TIMES = 15, 200

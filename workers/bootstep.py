@@ -1,9 +1,11 @@
 """Ties the courier to the life of a Celery worker."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
 from celery import Celery, bootsteps
 from celery.platforms import EX_FAILURE
 from celery.worker import state
@@ -15,6 +17,8 @@ from workers.courier import Courier
 from workers.events import TaskEvents
 from workers.logs import configure_logs
 from workers.loop import LoopThread
+
+log = structlog.get_logger()
 
 
 class CourierStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery publishes no types
@@ -33,7 +37,11 @@ class CourierStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery publ
     def start(self, worker: Any) -> None:
         """Start the event loop and all that runs on it."""
         configure_logs()
-        self._courier = worker.app.courier = CourierThread(worker.app, worker.hostname)
+        try:
+            self._courier = worker.app.courier = CourierThread(worker.app, worker.hostname)
+        except InvalidSetting as error:  # an operator's mistake, which needs no traceback
+            log.critical("the worker does not start", reason=str(error))
+            raise SystemExit(os.EX_CONFIG) from None
 
     def stop(self, worker: Any) -> None:
         """Let transactions end and hand back the rest (SIGTERM)."""

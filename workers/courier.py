@@ -3,14 +3,17 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import structlog
 
+from mailer.dkim_record import problem_with
 from mailer.errors import StoreUnavailable
 from mailer.job import Decision
+from mailer.mime.dkim import DkimKey
 from mailer.settings import Settings
 from mailer.signing import dkim_keys
 from mailer.store.agenda import Agenda, Assignment, Result
@@ -71,6 +74,7 @@ class Courier:
         self._sources = Sources(blobs, self._runner, settings.attachment_roots)
         self._budget = Budget()
         self._fetcher = Fetcher(settings)
+        dkim = dkim_keys(settings)
         relay = Relay.parse(settings.relay_url.get_secret_value())
         self._breaker = Breaker()
         self._pool = Pool(
@@ -96,7 +100,7 @@ class Courier:
                 self._fetcher.fetch,
                 settings.max_attachment_bytes,
             ),
-            builder=Builder(dkim_keys(settings)),
+            builder=Builder(dkim),
             leases=self._leases,
             clock=self._clock,
             policy=settings.retry_policy,
@@ -123,6 +127,7 @@ class Courier:
         self._draining = False
         self._deliveries: dict[asyncio.Task[None], tuple[Assignment, Batch]] = {}
         self._background: set[asyncio.Task[Any]] = set()
+        self._keep(_check_published(dkim))
         self._dispatching = self._serve(self._dispatcher.run())
         self._services = [
             self._serve(self._journal.keep_writing()),
@@ -238,6 +243,13 @@ class Courier:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
+
+
+async def _check_published(keys: Mapping[str, Sequence[DkimKey]]) -> None:
+    """Warn of DKIM keys that verifiers would not find; nobody waits for it."""
+    for key in chain.from_iterable(keys.values()):
+        if problem := await asyncio.to_thread(problem_with, key):
+            log.warning("DKIM signatures may not verify", reason=problem)
 
 
 async def _canceled(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -7,12 +7,16 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator
+from itertools import chain
 
 import msgspec
 from celery import Celery
 
 from mailer.cli.doctor import Finding, Verdict
+from mailer.dkim_record import problem_with
+from mailer.errors import InvalidSetting
 from mailer.settings import Settings
+from mailer.signing import dkim_keys
 from workers.app import app
 from workers.relay import Relay
 from workers.smtp.pool import Connector, RelayFault
@@ -26,6 +30,7 @@ def examine(app: Celery, settings: Settings) -> Iterator[Finding]:
     """Check what a worker depends on."""
     yield from _broker(app)
     yield from _roots(settings)
+    yield from _dkim(settings)
     relay = Relay.parse(settings.relay_url.get_secret_value())
     yield asyncio.run(_relay(relay, settings))
 
@@ -53,6 +58,20 @@ def _roots(settings: Settings) -> Iterator[Finding]:
         else:
             advice = "create or mount it, or change MAILER_ATTACHMENT_ROOTS"
             yield Finding("attachments", Verdict.BAD, f"{root} can't be read", advice)
+
+
+def _dkim(settings: Settings) -> Iterator[Finding]:
+    try:
+        keys = dkim_keys(settings)
+    except InvalidSetting as error:
+        yield Finding("DKIM", Verdict.BAD, str(error), "correct it in mailer.toml")
+        return
+    for key in chain.from_iterable(keys.values()):
+        name = f"{key.algorithm} at {key.dns_name}"
+        if problem := problem_with(key):
+            yield Finding("DKIM", Verdict.DOUBTFUL, name, problem)
+        else:
+            yield Finding("DKIM", Verdict.GOOD, name)
 
 
 async def _relay(relay: Relay, settings: Settings) -> Finding:

@@ -238,7 +238,7 @@ def test_prepared_messages_go_as_they_are(system, smtp):
     assert (message["Subject"], message["X-Own"], message["Bcc"]) == ("Grüße", "as it is", None)
     assert message["Message-ID"] == receipt.message_id
     assert message["Date"]
-    assert message.get_body().get_content() == "Hallo\n.\nGrüße\n"
+    assert message.get_body().get_content() == "Hallo\r\n.\r\nGrüße\r\n"
     sent = next(message.iter_attachments()).get_content()
     assert sent == next(made.iter_attachments()).get_content()
     eventually(lambda: blobs(system) == {})
