@@ -1,5 +1,7 @@
 """The ``mailer`` command, as a person types it."""
 
+import email
+import email.policy
 import json
 import os
 import subprocess
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mailer import JobState
+from mailer import Attachment, JobState
 from mailer.testing import EmbeddedRedis, SmtpServerThread, eventually, greylist, refuse
 
 COMMANDS = [
@@ -227,3 +229,38 @@ def test_the_demo_ends_as_it_should(tmp_path):
     assert "Every email ended as it should." in done.stdout
     (folder,) = (path for path in Path(tmp_path).iterdir() if path.name.startswith("mailer-demo"))
     assert len(list((folder / "inbox").glob("*.eml"))) == 8
+
+
+def test_a_preview_is_what_a_relay_would_get_and_nothing_is_sent(run, system, tmp_path):
+    (tmp_path / "list.csv").write_text("a,b\n")
+    words = ["send", "--from", "me@example.com", "--to", "ann@example.org", "--subject", "Größe"]
+    words += ["--text", "Grüße", "--attach", str(tmp_path / "list.csv"), "--preview"]
+    done = run(*words, MAILER_REDIS_URL="redis://127.0.0.1:1")  # not needed for it
+    assert done.returncode == 0, done.stderr
+    message = email.message_from_string(done.stdout, policy=email.policy.default)
+    assert message["Subject"] == "Größe"
+    assert [part.get_filename() for part in message.iter_attachments()] == ["list.csv"]
+    assert system.mailer.list() == []
+    refused = run(*words, "--priority", "urgent")
+    assert refused.returncode == 1
+    assert "priority: is one of high, normal, low" in refused.stderr
+
+
+def test_show_prints_the_very_message_as_long_as_it_is_kept(run, system, smtp, tmp_path):
+    smtp.faults += [greylist("ann@")]
+    (tmp_path / "path.bin").write_bytes(os.urandom(100_000))
+    roots = {"MAILER_ATTACHMENT_ROOTS": str(tmp_path)}
+    attachments = [
+        Attachment.from_path(tmp_path / "path.bin"),
+        Attachment.from_bytes(os.urandom(700_000), filename="a.bin"),
+    ]
+    producer = system.producer(attachment_roots=[tmp_path])
+    job_id = producer.enqueue(system.email(text="Grüße\n", attachments=attachments)).id
+    shown = run("show", job_id, "--eml", **roots)
+    assert shown.returncode == 0, shown.stderr
+    with system.worker(**roots):
+        assert system.ended(job_id).state is JobState.SENT
+    assert smtp.received[0].data.decode().replace("\r\n", "\n") == shown.stdout
+    gone = run("show", job_id, "--eml", **roots)
+    assert gone.returncode == 1
+    assert gone.stderr == f"error: the job {job_id} was sent, and its content is kept no more\n"
