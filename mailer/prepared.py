@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message as LibraryMessage
@@ -15,6 +16,7 @@ from mailer.errors import InvalidEmail
 
 _FIELD = re.compile(r"([!-9;-~]+)[ \t]*:((?:[^\r]|\r\n[ \t])*)\r\n")
 _FOLD = re.compile(r"\r?\n([ \t])")
+_EMPTY_GROUP = re.compile(r"(?:\A|(?<=[,;]))[^:;,<>@\"]*:[ \t]*;")
 _MESSAGE_ID = re.compile(r"<[!-;=?A-~]+@[!-;=?A-~]+>")
 _MAX_LINE = 998  # RFC 5322, 2.1.1
 _MAX_HEADER = 256 * 1024
@@ -25,6 +27,8 @@ _ONCE = frozenset(
 )
 # who gets it secretly, and what is written at delivery only (RFC 5321, 4.4)
 _REMOVED = frozenset({"bcc", "resent-bcc", "return-path"})
+
+Field = tuple[str, str, str]  # its name, its value unfolded, and all of it as it stands
 
 
 @attrs.frozen
@@ -57,7 +61,7 @@ def read_prepared(
     header, _, body = wire.partition(b"\r\n\r\n")
     if wire.startswith(b"\r\n") or not header.strip():
         raise InvalidEmail("message", "has no header")
-    header += b"\r\n"
+    header = header.removesuffix(b"\r\n") + b"\r\n"
     body = body if not body or body.endswith(b"\r\n") else body + b"\r\n"
     _check_lines(header, body)
     fields = _fields(header)
@@ -77,10 +81,7 @@ def read_prepared(
         body=body,
         eight_bit=not body.isascii(),
     )
-    listed = {
-        name: [_address(f"message[{name!r}]", mailbox) for mailbox in _mailboxes(fields, name)]
-        for name in ("to", "cc", "bcc")
-    }
+    listed = {name: _listed(fields, name) for name in ("to", "cc", "bcc")}
     return prepared, {name: mailboxes for name, mailboxes in listed.items() if mailboxes}
 
 
@@ -98,16 +99,22 @@ def serialized(message: LibraryMessage | bytes) -> bytes:
         )
     # before it is written: some versions of the library turn a line end that hides in an encoded
     # word into a real one, and so a value into a field of its own (CVE-2024-6923)
-    for name, value in message.items():
-        if FORBIDDEN_IN_HEADERS.search(name):
-            raise InvalidEmail(f"message[{name[:60]!a}]", "has a control character in its name")
-        if found := forbidden_in_headers(_FOLD.sub(r"\1", str(value))):
-            raise InvalidEmail(f"message[{name!r}]", f"has the control character {found!a} in it")
     rules: Any = message.policy
     try:
+        for name, value in message.items():
+            _check_field(name, str(value))
         return message.as_bytes(policy=rules.clone(linesep="\r\n", mangle_from_=False))
-    except (MessageError, LookupError, ValueError, RecursionError) as error:
-        raise InvalidEmail("message", f"can't be written: {error}") from None
+    except InvalidEmail:
+        raise
+    except Exception as error:  # noqa: BLE001 - the library raises whatever odd messages lead it to
+        raise InvalidEmail("message", f"can't be written: {type(error).__name__}") from None
+
+
+def _check_field(name: str, value: str) -> None:
+    if FORBIDDEN_IN_HEADERS.search(name):
+        raise InvalidEmail(f"message[{name[:60]!a}]", "has a control character in its name")
+    if found := forbidden_in_headers(_FOLD.sub(r"\1", value)):
+        raise InvalidEmail(f"message[{name!r}]", f"has the control character {found!a} in it")
 
 
 def _with_crlf(data: bytes) -> bytes:
@@ -135,7 +142,7 @@ def _check_lines(header: bytes, body: bytes) -> None:
             )
 
 
-def _fields(header: bytes) -> list[tuple[str, str, str]]:
+def _fields(header: bytes) -> list[Field]:
     """Cut a header into fields: name, unfolded value, and the field as it stands."""
     try:
         text = header.decode()
@@ -150,10 +157,7 @@ def _fields(header: bytes) -> list[tuple[str, str, str]]:
             line = text[at:].partition("\r\n")[0]
             raise InvalidEmail("message", f"has a line in its header that is none: {line[:40]!a}")
         name, value = match[1], _FOLD.sub(r"\1", match[2]).strip()
-        if found_character := forbidden_in_headers(value):
-            raise InvalidEmail(
-                f"message[{name!r}]", f"has the control character {found_character!a} in it"
-            )
+        _check_field(name, value)
         found.append((name, value, match[0]))
         at = match.end()
     return found
@@ -168,21 +172,35 @@ def _own_id(values: dict[str, str]) -> str | None:
 
 def _author(value: str) -> Address:
     """Read From; of several authors the first."""
-    (name, mailbox), *_ = getaddresses([value])
-    return Address(_address("message['from']", mailbox).email, _decoded(name))
+    name, mailbox = _read("from", value)[0]
+    return Address(_address("from", mailbox).email, _decoded(name))
 
 
-def _mailboxes(fields: list[tuple[str, str, str]], name: str) -> list[str]:
+def _listed(fields: Sequence[Field], name: str) -> list[Address]:
+    """Read who is named in all fields of a name."""
     values = [value for field, value, _ in fields if field.lower() == name]
-    # a group without members, such as undisclosed-recipients:;, comes out as an empty mailbox
-    return [mailbox for _, mailbox in getaddresses(values) if mailbox]
+    # a group without members names nobody; of any other the parser gives the members
+    found = [pair for value in values for pair in _read(name, _EMPTY_GROUP.sub("", value))]
+    return [_address(name, mailbox) for _, mailbox in found]
 
 
-def _address(field: str, mailbox: str) -> Address:
+def _read(name: str, value: str) -> list[tuple[str, str]]:
+    """Split a list of addresses into display names and mailboxes."""
+    if not value.strip(" ,"):
+        return []
+    try:
+        return getaddresses([value])
+    except RecursionError:
+        raise InvalidEmail(f"message[{name!r}]", "is nested too deeply") from None
+
+
+def _address(name: str, mailbox: str) -> Address:
+    if not mailbox:  # what the parser makes of anything that it can't read
+        raise InvalidEmail(f"message[{name!r}]", "is no list of addresses with commas between them")
     try:
         return Address(mailbox)
     except InvalidEmail as error:
-        raise InvalidEmail(field, error.reason) from None
+        raise InvalidEmail(f"message[{name!r}]", error.reason) from None
 
 
 def _decoded(value: str) -> str:
