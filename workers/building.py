@@ -20,7 +20,7 @@ from mailer.mime.dkim import BodyHash, DkimKey, keys_for
 from mailer.signing import with_signatures
 from mailer.store.agenda import Assignment
 from workers.contents import Contents
-from workers.smtp.session import Envelope, Segment
+from workers.smtp.transaction import Envelope, Segment
 
 _HASHED_AT_ONCE = 1024 * 1024  # bytes between which other tasks get their turn
 

@@ -18,7 +18,7 @@ from enum import StrEnum
 import attrs
 
 from workers.smtp.replies import Reply
-from workers.smtp.session import Phase, Transcript
+from workers.smtp.transaction import Phase, Transcript
 
 _RELAY_FAULTS = frozenset({421, 530, 534, 535, 538})
 _TOO_MANY = frozenset({452, 552})

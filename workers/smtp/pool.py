@@ -13,7 +13,8 @@ import attrs
 
 from workers.relay import Relay, Tls
 from workers.smtp.replies import Reply
-from workers.smtp.session import Phase, Session, Timeouts
+from workers.smtp.session import Session, Timeouts
+from workers.smtp.transaction import Phase
 
 
 @attrs.frozen

@@ -5,64 +5,13 @@ the server allows it (RFC 2920), and keeps the reply of every recipient.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from enum import StrEnum
-from typing import TypeAlias
 
 import attrs
 
 from workers.smtp.replies import MalformedReply, Reply, ReplyParser
-
-_CHUNK = 256 * 1024  # bytes written before the transport is asked whether it keeps up
-
-# A piece of a message: at hand, or read while it is sent. Each begins where a line does, or with a
-# line end, and so does each chunk of the latter; the last one ends with CRLF.
-Segment: TypeAlias = bytes | Callable[[], AsyncGenerator[bytes]]
-
-
-class Phase(StrEnum):
-    """How far a session or a transaction came."""
-
-    CONNECT = "connect"
-    TLS = "tls"
-    AUTH = "auth"
-    MAIL = "mail"
-    RCPT = "rcpt"
-    DATA = "data"
-    DOT = "dot"
-
-
-@attrs.frozen
-class Envelope:
-    """Who sends to whom, as SMTP takes it (RFC 5321, section 2.3.1).
-
-    Attributes:
-        sender: of MAIL FROM; empty for the null sender.
-        smtputf8: some address has a UTF-8 local part, and the server takes it (RFC 6531).
-    """
-
-    sender: str
-    recipients: Sequence[str]
-    smtputf8: bool = False
-
-
-@attrs.frozen
-class Transcript:
-    """What was said in one transaction.
-
-    Attributes:
-        phase: the last one that was begun. From `Phase.DOT` on, the server may have the message.
-        recipients: the reply to each RCPT, in order; fewer where the session broke off.
-        failure: why the session broke off, or None.
-    """
-
-    phase: Phase
-    mail: Reply | None = None
-    recipients: Sequence[Reply] = ()
-    data: Reply | None = None
-    final: Reply | None = None
-    failure: str | None = None
+from workers.smtp.transaction import Envelope, Phase, Segment, Transcript, chunks_of
 
 
 @attrs.frozen
@@ -110,7 +59,7 @@ class Session(asyncio.Protocol):
             # canceled, or no more to read: what is left of it must not meet the next transaction
             self._fail("the transaction was cut off")
             raise
-        if any(reply and reply.code == 421 for reply in _replies(transcript)):
+        if any(reply.code == 421 for reply in transcript.replies):
             self._fail("the server is closing the connection")  # or will, at any moment
         return transcript
 
@@ -191,7 +140,7 @@ class Session(asyncio.Protocol):
         """Write the message and the final dot, and read the reply that decides."""
         self._wanted = 1
         held = b""
-        async with aclosing(_chunks(message)) as chunks:
+        async with aclosing(chunks_of(message)) as chunks:
             async for chunk in chunks:
                 if held:
                     self._write(held)
@@ -283,26 +232,3 @@ class Session(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The transport has room again."""
         self._writable.set()
-
-
-async def _chunks(message: Sequence[Segment]) -> AsyncGenerator[bytes]:
-    """Cut a message into what is written at once, its dots doubled."""
-    for segment in message:
-        if callable(segment):
-            async with aclosing(segment()) as chunks:
-                async for chunk in chunks:
-                    yield _stuffed(chunk)
-        else:
-            stuffed = _stuffed(segment)
-            for start in range(0, len(stuffed), _CHUNK):
-                yield stuffed[start : start + _CHUNK]
-
-
-def _stuffed(lines: bytes) -> bytes:
-    """Double the dots that begin lines (RFC 5321, 4.5.2)."""
-    lines = lines.replace(b"\r\n.", b"\r\n..")
-    return b"." + lines if lines.startswith(b".") else lines
-
-
-def _replies(transcript: Transcript) -> Sequence[Reply | None]:
-    return (transcript.mail, *transcript.recipients, transcript.data, transcript.final)

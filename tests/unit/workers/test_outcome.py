@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from workers.outcome import Verdict, broken_relay, classify, postponed
 from workers.smtp.replies import Reply
-from workers.smtp.session import Phase, Transcript
+from workers.smtp.transaction import Phase, Transcript
 
 ACCEPTED, DEFERRED, TOO_MANY = Verdict.ACCEPTED, Verdict.DEFERRED, Verdict.TOO_MANY
 REFUSED, UNTRIED = Verdict.REFUSED, Verdict.UNTRIED

@@ -8,7 +8,8 @@ import trustme
 from mailer.testing import Action, Fault, Options, SmtpServer, go_away, hang, hang_up_once, say
 from workers.relay import Tls
 from workers.smtp.pool import Pool, RelayFault
-from workers.smtp.session import Envelope, Phase, Timeouts
+from workers.smtp.session import Timeouts
+from workers.smtp.transaction import Envelope, Phase
 
 MESSAGE = b"Message-ID: <m@example.com>\r\nSubject: hi\r\n\r\nHello\r\n"
 ENVELOPE = Envelope("from@example.com", ["jm@example.org"])

@@ -20,7 +20,8 @@ from mailer.testing import (
     slow,
 )
 from workers.outcome import Verdict, classify
-from workers.smtp.session import Envelope, Phase, Timeouts
+from workers.smtp.session import Timeouts
+from workers.smtp.transaction import Envelope, Phase
 
 MESSAGE = b"Message-ID: <m@example.com>\r\nSubject: hi\r\n\r\nHello\r\n"
 ONE = Envelope("from@example.com", ["jm@example.org"])

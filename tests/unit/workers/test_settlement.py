@@ -14,7 +14,7 @@ from mailer.store.records import Head
 from workers.outcome import Judgement, Outcome, Verdict
 from workers.settlement import Circumstances, fail, hand_back, open_recipients, settle
 from workers.smtp.replies import Reply
-from workers.smtp.session import Phase
+from workers.smtp.transaction import Phase
 
 ACCEPTED, DEFERRED, TOO_MANY = Verdict.ACCEPTED, Verdict.DEFERRED, Verdict.TOO_MANY
 REFUSED, UNTRIED = Verdict.REFUSED, Verdict.UNTRIED
