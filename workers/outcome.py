@@ -68,7 +68,7 @@ class Outcome:
 
 def classify(transcript: Transcript, recipients: int) -> Outcome:
     """Judge a transaction with that many recipients."""
-    fault = next((word for word in _heard(transcript) if word[1].code in _RELAY_FAULTS), None)
+    fault = next((word for word in transcript.heard if word[1].code in _RELAY_FAULTS), None)
     if fault:
         return _broken_off(transcript, recipients, *fault, str(fault[1]))
     broke_off = transcript.failure and transcript.phase is not Phase.DOT
@@ -95,23 +95,12 @@ def postponed(reason: str, recipients: int) -> Outcome:
     return Outcome(None, [Judgement(Verdict.DEFERRED, reason)] * recipients, None, reason)
 
 
-def _heard(transcript: Transcript) -> list[tuple[Phase, Reply]]:
-    """List the replies in order, each with what it answers."""
-    said = [
-        (Phase.MAIL, transcript.mail),
-        *((Phase.RCPT, reply) for reply in transcript.recipients),
-        (Phase.DATA, transcript.data),
-        (Phase.DOT, transcript.final),
-    ]
-    return [(phase, reply) for phase, reply in said if reply]
-
-
 def _decided(transcript: Transcript, recipients: int) -> bool:
     """Whether the server spoke its mind on the message, whatever became of the session then."""
     turned_away = [reply for reply in transcript.recipients if reply.code >= 400]
     if turned_away and len(turned_away) == recipients:
         return True
-    return any(p is not Phase.RCPT and reply.code >= 400 for p, reply in _heard(transcript))
+    return any(p is not Phase.RCPT and reply.code >= 400 for p, reply in transcript.heard)
 
 
 def _broken_off(

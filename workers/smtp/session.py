@@ -59,7 +59,7 @@ class Session(asyncio.Protocol):
             # canceled, or no more to read: what is left of it must not meet the next transaction
             self._fail("the transaction was cut off")
             raise
-        if any(reply.code == 421 for reply in transcript.replies):
+        if any(reply.code == 421 for _, reply in transcript.heard):
             self._fail("the server is closing the connection")  # or will, at any moment
         return transcript
 

@@ -60,10 +60,15 @@ class Transcript:
     failure: str | None = None
 
     @property
-    def replies(self) -> Sequence[Reply]:
-        """All of them, in the order in which they came."""
-        said = (self.mail, *self.recipients, self.data, self.final)
-        return [reply for reply in said if reply]
+    def heard(self) -> list[tuple[Phase, Reply]]:
+        """The replies in order, each with what it answers."""
+        said = [
+            (Phase.MAIL, self.mail),
+            *((Phase.RCPT, reply) for reply in self.recipients),
+            (Phase.DATA, self.data),
+            (Phase.DOT, self.final),
+        ]
+        return [(phase, reply) for phase, reply in said if reply]
 
 
 async def chunks_of(message: Sequence[Segment]) -> AsyncGenerator[bytes]:
