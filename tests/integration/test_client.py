@@ -5,6 +5,7 @@ import inspect
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from mailer import (
     AsyncMailer,
     Attachment,
+    AttachmentUnavailable,
     Email,
     IdempotencyConflict,
     InvalidArgument,
@@ -601,3 +603,50 @@ async def test_options_of_the_url_that_would_break_a_promise_count_for_nothing(
     assert time.monotonic() - began < 1.5 * STATED
     own_server.resume()
     await mailer.close()
+
+
+async def test_a_message_is_shown_as_it_will_be_sent_until_it_was(mailer, delivers, tmp_path):
+    (tmp_path / "a.bin").write_bytes(bytes(range(256)) * 2000)
+    written = email(
+        subject="Grüße",
+        text="Hallo ü\n",
+        attachments=[
+            Attachment.from_path(tmp_path / "a.bin"),
+            Attachment.from_bytes(b"b" * 500_000, filename="b.bin"),
+        ],
+    )
+    receipt = await mailer.enqueue(written)
+    wire = await mailer.message(receipt.id)
+    message = message_from_bytes(wire, policy=policy.default)
+    assert message["Subject"] == "Grüße"
+    assert message["Message-ID"] == receipt.message_id
+    assert [part.get_content() for part in message.iter_attachments()] == [
+        (tmp_path / "a.bin").read_bytes(),
+        b"b" * 500_000,
+    ]
+    assert await mailer.message(receipt.id) == wire
+    (tmp_path / "a.bin").write_bytes(b"changed")
+    with pytest.raises(AttachmentUnavailable, match="has changed"):
+        await mailer.message(receipt.id)
+    delivers(receipt.id, JobState.SENT, RecipientState.ACCEPTED)
+    with pytest.raises(WrongState, match="was sent"):
+        await mailer.message(receipt.id)
+    with pytest.raises(JobNotFound):
+        await mailer.message("unknown")
+
+
+async def test_a_preview_stores_nothing_and_needs_no_server(kind, tmp_path):
+    settings = load_settings(redis_url="redis://127.0.0.1:1", attachment_hosts=["x.example"])
+    either = Either(kind(settings=settings))
+    at = datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC)
+    wire = await either.preview(email(text="Hi", scheduled_at=at, bcc="secret@example.org"))
+    assert b"\r\nDate: Sat, 02 Jan 2027 03:04:05 +0000\r\n" in wire
+    assert b"secret" not in wire
+    remote = Attachment.from_url("https://x.example/a.pdf")
+    with pytest.raises(AttachmentUnavailable, match="yet to be fetched"):
+        await either.preview(email(attachments=[remote]))
+    prepared = await either.preview(
+        Email.from_message(b"From: a@b.example\nTo: c@d.example\n\nx\n")
+    )
+    assert prepared.endswith(b"MIME-Version: 1.0\r\n\r\nx\r\n")
+    await either.close()
