@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mailer import Email, load_settings
+from mailer.dkim.keys import DkimKey
+from mailer.dkim.signature import BodyHash, signature_fields
 from mailer.enqueueing import new_job
 from mailer.mime import render
-from mailer.mime.dkim import BodyHash, DkimKey, signature_fields
 
 ROUNDS, TIMES = 15, 200
 CHUNK = 300_000

@@ -6,13 +6,13 @@ import time
 import uuid
 from collections.abc import Sequence
 
+from mailer.attachments.files import sha256_of
+from mailer.attachments.pinning import pin
 from mailer.email import Email
 from mailer.errors import InvalidEmail
-from mailer.files import sha256_of
 from mailer.html import text_of
 from mailer.job import Recipient
 from mailer.message import Message, Prepared, Source
-from mailer.pinning import pin
 from mailer.prepared import PreparedEmail
 from mailer.settings import Settings
 from mailer.store.jobs import NewJob

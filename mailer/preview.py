@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 
+from mailer.attachments.files import open_allowed, sha256_of
 from mailer.email import Email
 from mailer.enqueueing import new_job
 from mailer.errors import AttachmentUnavailable
-from mailer.files import open_allowed, sha256_of
 from mailer.message import Message, Source
 from mailer.mime import needs_smtputf8, render
 from mailer.settings import Settings
@@ -48,7 +48,7 @@ def rendered(message: Message, blobs: Mapping[str, bytes], settings: Settings) -
     draft = render(message, contents, eight_bit=True, utf8_headers=needs_smtputf8(message))
     if not settings.dkim:
         return bytes(draft)
-    from mailer.signing import dkim_keys, signed  # noqa: PLC0415 - loads a library for few
+    from mailer.dkim.signing import dkim_keys, signed  # noqa: PLC0415 - loads a library for few
 
     return bytes(signed(draft, message, dkim_keys(settings)))
 

@@ -7,6 +7,9 @@ from functools import partial
 
 import attrs
 
+from mailer.dkim.keys import DkimKey, keys_for
+from mailer.dkim.signature import BodyHash
+from mailer.dkim.signing import with_signatures
 from mailer.message import Message, Prepared
 from mailer.mime import (
     Draft,
@@ -16,8 +19,6 @@ from mailer.mime import (
     needs_smtputf8,
     to_seven_bit,
 )
-from mailer.mime.dkim import BodyHash, DkimKey, keys_for
-from mailer.signing import with_signatures
 from mailer.store.agenda import Assignment
 from workers.contents import Contents
 from workers.smtp.transaction import Envelope, Segment

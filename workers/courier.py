@@ -10,12 +10,12 @@ from typing import Any
 
 import structlog
 
-from mailer.dkim_record import problem_with
+from mailer.dkim.keys import DkimKey
+from mailer.dkim.record import problem_with
+from mailer.dkim.signing import dkim_keys
 from mailer.errors import StoreUnavailable
 from mailer.job import Decision
-from mailer.mime.dkim import DkimKey
 from mailer.settings import Settings
-from mailer.signing import dkim_keys
 from mailer.store.agenda import Agenda, Assignment, Result
 from mailer.store.blobs import Blobs
 from mailer.store.keys import Keys

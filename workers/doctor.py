@@ -13,10 +13,10 @@ import msgspec
 from celery import Celery
 
 from mailer.cli.doctor import Finding, Verdict
-from mailer.dkim_record import problem_with
+from mailer.dkim.record import problem_with
+from mailer.dkim.signing import dkim_keys
 from mailer.errors import InvalidSetting
 from mailer.settings import Settings
-from mailer.signing import dkim_keys
 from workers.app import app
 from workers.relay import Relay
 from workers.smtp.pool import Connector, RelayFault

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import attrs
 
+from mailer.attachments.files import open_allowed, size_of
 from mailer.errors import AttachmentUnavailable
-from mailer.files import open_allowed, size_of
 from mailer.message import Source
 from mailer.store.blobs import PART_BYTES, Blobs
 from mailer.store.runners import AsyncRunner

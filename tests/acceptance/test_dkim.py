@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mailer import Attachment, Email, JobState
-from mailer.mime.dkim import DkimKey
+from mailer.dkim.keys import DkimKey
 from mailer.testing import eventually, greylist
 from mailer.testing.processes import ProcessFailed
 

@@ -570,7 +570,7 @@ def _all_of(error: BaseException) -> str:
 async def test_files_are_read_beside_the_event_loop(settings, tmp_path, monkeypatch):
     import threading
 
-    from mailer import pinning
+    from mailer.attachments import pinning
 
     plain, threads = pinning.open_allowed, []
 

@@ -15,8 +15,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
+from mailer.attachments.locations import HttpsUrl
 from mailer.errors import AttachmentUnavailable, AttachmentUnreachable
-from mailer.locations import HttpsUrl
 from workers.fetching.addresses import is_public
 
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "celery-mailer"}

@@ -11,8 +11,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
+from mailer.attachments.locations import HttpsUrl, endpoint, require_allowed_url
 from mailer.errors import AttachmentUnavailable, AttachmentUnreachable, InvalidSetting
-from mailer.locations import HttpsUrl, endpoint, require_allowed_url
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse

@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 
+from mailer.attachments.locations import require_allowed_uri, require_prefix
 from mailer.errors import AttachmentUnavailable, AttachmentUnreachable, InvalidSetting
-from mailer.locations import require_allowed_uri, require_prefix
 
 _CHUNK_BYTES = 256 * 1024
 _BLOCK_BYTES = 4 * 1024 * 1024  # of one request to the store; some would read 50 MB ahead

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from mailer.mime.dkim import DkimKey
+from mailer.dkim.keys import DkimKey
 
 LOOKUP_SECONDS = 3.0
 

@@ -7,9 +7,9 @@ from io import BufferedReader
 import attrs
 
 from mailer.attachment import Attachment
+from mailer.attachments.files import open_allowed, sha256_of, size_of
+from mailer.attachments.locations import require_allowed_uri, require_allowed_url
 from mailer.errors import AttachmentUnavailable, InvalidEmail
-from mailer.files import open_allowed, sha256_of, size_of
-from mailer.locations import require_allowed_uri, require_allowed_url
 from mailer.message import AttachmentRef, Source
 from mailer.settings import Settings
 

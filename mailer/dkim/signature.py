@@ -8,10 +8,8 @@ from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha256
 
-from mailer.mime.dkim_keys import DkimKey, keys_for
+from mailer.dkim.keys import DkimKey
 from mailer.mime.folding import fold, split
-
-__all__ = ["BodyHash", "DkimKey", "keys_for", "relaxed_fields", "signature_fields"]
 
 # Signed once more than they occur, so that nobody can add another (RFC 6376, 5.4.2 and 8.15)
 _NEVER_MORE = (

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from mailer.attachments.files import open_allowed
 from mailer.errors import AttachmentUnavailable
-from mailer.files import open_allowed
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from mailer.dkim_record import LookupFailed, problem_with, txt_records
-from mailer.mime.dkim import DkimKey
+from mailer.dkim.keys import DkimKey
+from mailer.dkim.record import LookupFailed, problem_with, txt_records
 
 NAME = "s1._domainkey.example.com"
 
@@ -166,7 +166,7 @@ def test_a_server_that_fails_is_told_of(dns_server):
 
 
 def test_a_silent_server_is_not_waited_for_long(dns_server, monkeypatch):
-    monkeypatch.setattr("mailer.dkim_record.LOOKUP_SECONDS", 0.2)
+    monkeypatch.setattr("mailer.dkim.record.LOOKUP_SECONDS", 0.2)
     dns_server(lambda query: None)
     assert "could not be looked up: The resolution lifetime expired" in problem_with(KEY)
 

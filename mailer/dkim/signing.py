@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from mailer.dkim.keys import DkimKey, keys_for
+from mailer.dkim.signature import BodyHash, signature_fields
 from mailer.errors import InvalidSetting
 from mailer.message import Message
 from mailer.mime import Draft
-from mailer.mime.dkim import BodyHash, DkimKey, keys_for, signature_fields
 from mailer.settings import DkimKeySettings, Settings
 
 

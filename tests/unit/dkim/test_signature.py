@@ -21,8 +21,9 @@ from dkim.canonicalization import Relaxed
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailer.dkim.keys import DkimKey, keys_for
+from mailer.dkim.signature import BodyHash, relaxed_fields, signature_fields
 from mailer.errors import InvalidSetting
-from mailer.mime.dkim import BodyHash, DkimKey, keys_for, relaxed_fields, signature_fields
 
 HEADER = (
     b"From: Shop <shop@example.com>\r\n"

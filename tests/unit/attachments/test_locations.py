@@ -4,8 +4,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mailer.attachments.locations import (
+    endpoint,
+    require_allowed_uri,
+    require_allowed_url,
+    require_prefix,
+)
 from mailer.errors import AttachmentUnavailable, InvalidSetting
-from mailer.locations import endpoint, require_allowed_uri, require_allowed_url, require_prefix
 
 HOSTS = ["files.example", "cdn.example:8443", "Bücher.example", "10.0.0.5", "[2001:DB8::1]:444"]
 PREFIXES = ["s3://invoices/", "gs://bucket/reports", "memory://tests/", "abfs://c@acc.example/x/"]

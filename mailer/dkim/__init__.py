@@ -1,0 +1,1 @@
+"""DKIM: signatures in the header, by which a domain answers for a message (RFC 6376)."""
