@@ -8,8 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from mailer.checks import header_value
 from mailer.errors import InvalidEmail
+from mailer.header_checks import header_value
 from mailer.prepared import serialized
 
 _CONTENT_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(;[\x20-\x7e]*)?")

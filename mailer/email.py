@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
-from mailer import checks
+from mailer import checks, header_checks
 from mailer.address import Address, Group, mailboxes_of
 from mailer.attachment import Attachment
 from mailer.errors import InvalidEmail
@@ -78,19 +78,21 @@ class Email:
     bcc: tuple[Address | Group, ...] = attrs.field(default=(), converter=checks.mailboxes)
     reply_to: tuple[Address | Group, ...] = attrs.field(default=(), converter=checks.mailboxes)
     sender: Address | None = attrs.field(default=None, converter=checks.optional_sender)
-    subject: str = attrs.field(default="", converter=checks.header_text)
+    subject: str = attrs.field(default="", converter=header_checks.header_text)
     text: str | None = attrs.field(default=None, repr=False, converter=checks.body)
     html: str | None = attrs.field(default=None, repr=False, converter=checks.body)
     text_from_html: bool = attrs.field(default=False, converter=checks.flag)
     amp: str | None = attrs.field(default=None, repr=False, converter=checks.body)
     calendar: str | None = attrs.field(default=None, repr=False, converter=checks.calendar)
-    in_reply_to: str | None = attrs.field(default=None, converter=checks.message_id)
-    references: tuple[str, ...] = attrs.field(default=(), converter=checks.message_ids)
-    list_unsubscribe: tuple[str, ...] = attrs.field(default=(), converter=checks.unsubscribe_uris)
+    in_reply_to: str | None = attrs.field(default=None, converter=header_checks.message_id)
+    references: tuple[str, ...] = attrs.field(default=(), converter=header_checks.message_ids)
+    list_unsubscribe: tuple[str, ...] = attrs.field(
+        default=(), converter=header_checks.unsubscribe_uris
+    )
     one_click_unsubscribe: bool = attrs.field(default=False, converter=checks.flag)
-    auto_submitted: str | None = attrs.field(default=None, converter=checks.auto_submitted)
-    importance: str | None = attrs.field(default=None, converter=checks.importance)
-    headers: Mapping[str, str] = attrs.field(default=_NOTHING_MORE, converter=checks.headers)
+    auto_submitted: str | None = attrs.field(default=None, converter=header_checks.auto_submitted)
+    importance: str | None = attrs.field(default=None, converter=header_checks.importance)
+    headers: Mapping[str, str] = attrs.field(default=_NOTHING_MORE, converter=header_checks.headers)
     attachments: tuple[Attachment, ...] = attrs.field(default=(), converter=_attachments)
     envelope_sender: Address | None = attrs.field(default=None, converter=checks.optional_sender)
     priority: Priority = attrs.field(default=Priority.NORMAL, converter=checks.priority)
