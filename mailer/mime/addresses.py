@@ -40,7 +40,8 @@ def address_field(name: str, entries: Iterable[Address | Group], *, utf8: bool =
 def _group(group: Group, room: int, *, utf8: bool) -> list[str]:
     """Write ``name: mailbox, mailbox;`` in tokens, each with the space before it."""
     tokens = [f" {word}" for word in _phrase(group.name, room, utf8=utf8)]
-    tokens[-1] += ":"
+    # nothing may touch an encoded word (RFC 2047, 5 (3))
+    tokens[-1] += " :" if tokens[-1].endswith("?=") else ":"
     for i, member in enumerate(group.members):
         if i:
             tokens[-1] += ","

@@ -1,0 +1,263 @@
+"""What goes into an `Email` comes out of two parsers that know nothing of us.
+
+The standard library's, and `mailparse` (in Rust, by fast_mail_parser). Where one of them is wrong,
+the comparison leaves it out, and says why.
+"""
+
+import re
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+
+import fast_mail_parser
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailer import Address, Attachment, Email, Group, load_settings
+from mailer.enqueueing import new_job
+from mailer.mime import render
+
+SETTINGS = load_settings(redis_url="redis://nowhere.invalid")
+untimed = settings(deadline=None)
+
+# what no parser trims, joins or takes for something else
+words = st.text("abcXYZ019éß日😀-", min_size=1, max_size=12)
+names = st.lists(words, min_size=1, max_size=6).map(" ".join)
+awkward_names = st.one_of(names, st.sampled_from(["Müller, Jörg", 'The "Boss"', "a@b", "x (y)"]))
+subjects = st.one_of(
+    st.lists(words, max_size=30).map(" ".join),
+    st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=120),
+)
+bodies = st.one_of(
+    st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r"), max_size=400),
+    st.lists(
+        st.sampled_from(["From ", ".", "\n", "x" * 75, "y" * 1200, " ", "\t", "ü", "--", "="]),
+        max_size=60,
+    ).map("".join),
+)
+mailboxes = st.builds(
+    lambda local, domain, name: Address(f"{local}@{domain}", name),
+    st.from_regex(r"[a-z0-9!#$%&'*+/^_`{|}~-]{1,20}(\.[a-z0-9]{1,20}){0,2}", fullmatch=True),
+    st.sampled_from(["example.com", "sub.example.org", "bücher.example"]),
+    st.one_of(st.just(""), awkward_names),
+)
+groups = st.builds(Group, names, st.lists(mailboxes, max_size=3).map(tuple))
+lists = st.lists(st.one_of(mailboxes, mailboxes, groups), max_size=6)
+message_ids = st.from_regex(r"[a-z0-9.]{1,60}@[a-z]{1,20}\.example", fullmatch=True)
+filenames = st.lists(words, min_size=1, max_size=4).map(lambda parts: "_".join(parts) + ".bin")
+attachments = st.builds(
+    lambda name, content, cid: Attachment.from_bytes(content, filename=name, content_id=cid),
+    filenames,
+    st.binary(max_size=300),
+    st.one_of(st.none(), st.from_regex(r"[a-z]{1,10}@[a-z]{1,10}", fullmatch=True)),
+)
+calendars = words.map(
+    lambda word: f"BEGIN:VCALENDAR\nMETHOD:REQUEST\nSUMMARY:{word}\nEND:VCALENDAR\n"
+)
+custom = st.dictionaries(st.sampled_from(["X-Order", "X-Campaign", "Comments"]), names)
+
+
+@st.composite
+def emails(draw):
+    text, html = draw(st.one_of(st.none(), bodies)), draw(st.one_of(st.none(), bodies))
+    unsubscribe = draw(st.booleans())
+    return Email(
+        from_email=draw(mailboxes),
+        to=draw(lists),
+        cc=draw(lists),
+        bcc=["secret-reader@example.net", *draw(st.lists(mailboxes, max_size=2))],
+        reply_to=draw(st.lists(mailboxes, max_size=3)),
+        sender=draw(st.one_of(st.none(), mailboxes)),
+        subject=draw(subjects),
+        text=text,
+        html=html,
+        amp=draw(st.one_of(st.none(), bodies)) if text or html else None,
+        calendar=draw(st.one_of(st.none(), calendars)),
+        in_reply_to=draw(st.one_of(st.none(), message_ids)),
+        references=draw(st.lists(message_ids, max_size=12)),
+        list_unsubscribe=["https://example.com/u?t=1", "mailto:u@example.com"][: 2 * unsubscribe],
+        one_click_unsubscribe=unsubscribe,
+        auto_submitted=draw(st.sampled_from([None, "auto-generated", "auto-replied"])),
+        importance=draw(st.sampled_from([None, "high", "normal", "low"])),
+        headers=draw(custom),
+        attachments=draw(st.lists(attachments, max_size=4)),
+    )
+
+
+def wire_of(email, *, eight_bit, utf8_headers):
+    job = new_job(email, SETTINGS)
+    draft = render(job.message, job.blobs, eight_bit=eight_bit, utf8_headers=utf8_headers)
+    return bytes(draft)
+
+
+def assert_fit_for_the_wire(wire, *, eight_bit, utf8_headers):
+    assert b"\r" not in wire.replace(b"\r\n", b"")
+    assert b"\n" not in wire.replace(b"\r\n", b"")
+    assert max(map(len, wire.split(b"\r\n"))) <= 998
+    header, _, body = wire.partition(b"\r\n\r\n")
+    assert utf8_headers or header.isascii()
+    assert eight_bit or body.isascii()
+    assert b"secret-reader" not in wire
+    assert not re.search(rb"^bcc", header, re.IGNORECASE | re.MULTILINE)
+
+
+def lf(text):
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def in_a_labels(addresses):
+    return [address.wire for address in addresses]
+
+
+def members(entries):
+    return [m for e in entries for m in (e.members if isinstance(e, Group) else (e,))]
+
+
+def texts_of(email):
+    """List the bodies in the order of the message."""
+    forms = {"plain": email.text, "x-amp-html": email.amp, "html": email.html}
+    found = [(f"text/{kind}", lf(text)) for kind, text in forms.items() if text]
+    if email.calendar:
+        found.append(("text/calendar", email.calendar))
+    return found or ([] if email.attachments else [("text/plain", "")])
+
+
+def is_file(part):
+    return part.get_filename() is not None
+
+
+@untimed
+@given(emails(), st.booleans(), st.booleans())
+def test_an_email_comes_out_of_the_standard_library(email, eight_bit, utf8_headers):
+    wire = wire_of(email, eight_bit=eight_bit, utf8_headers=utf8_headers)
+    assert_fit_for_the_wire(wire, eight_bit=eight_bit, utf8_headers=utf8_headers)
+    assert (
+        wire.partition(b"\r\nMessage-ID:")[0]
+        == (
+            wire_of(email, eight_bit=eight_bit, utf8_headers=utf8_headers).partition(
+                b"\r\nMessage-ID:"
+            )[0]
+        )
+    )
+    message = message_from_bytes(wire, policy=policy.default)
+    assert not message.defects
+
+    for name, given_ in (("To", email.to), ("Cc", email.cc), ("Reply-To", email.reply_to)):
+        if not given_:
+            continue
+        found = message[name]
+        plain = [Address(f"{a.username}@{a.domain}", a.display_name) for a in found.addresses]
+        assert in_a_labels(plain) == in_a_labels(members(given_))
+        assert [a.name for a in plain] == [a.name for a in members(given_)]
+        groups_found = [g.display_name for g in found.groups if g.display_name is not None]
+        groups_given = [e.name for e in given_ if isinstance(e, Group)]
+        # the parser shows a mailbox by itself as a group of its own, without a name
+        assert [name for name in groups_found if name in groups_given] == groups_given
+    assert message["From"].addresses[0].display_name == email.from_email.name
+    if email.sender:
+        assert message["Sender"].address.display_name == email.sender.name
+    # surrounding white space is no part of a field for this parser
+    assert message["Subject"].strip() == email.subject.strip()
+    for name, value in (*email.typed_headers, *email.headers.items()):
+        if name != "Sender":
+            assert message[name] == value
+
+    leaves = [part for part in message.walk() if not part.is_multipart()]
+    found = {
+        (part.get_filename(), part.get_payload(decode=True), part["Content-ID"])
+        for part in leaves
+        if is_file(part)
+    }
+    assert found == {
+        (a.filename, a.content, a.content_id and f"<{a.content_id}>") for a in email.attachments
+    }
+    texts = [
+        (part.get_content_type(), lf(part.get_payload(decode=True).decode()))
+        for part in leaves
+        if not is_file(part)
+    ]
+    expected = texts_of(email)
+    if len(leaves) == 1:  # the last line end is the message's own then
+        texts = [(kind, text.removesuffix("\n")) for kind, text in texts]
+        expected = [(kind, text.removesuffix("\n")) for kind, text in expected]
+    assert texts == expected
+
+
+@untimed
+@given(emails(), st.booleans())
+def test_an_email_comes_out_of_a_parser_of_another_kind(email, eight_bit):
+    wire = wire_of(email, eight_bit=eight_bit, utf8_headers=False)
+    root = fast_mail_parser.parse_email_tree(wire)
+    headers = {name: values[0] for name, values in root.headers.items()}
+    assert headers["Subject"].strip() == email.subject.strip()
+    for name, value in (*email.typed_headers, *email.headers.items()):
+        if name not in {"Sender", "List-Unsubscribe"}:
+            assert headers[name] == value
+    leaves = [part for part in fast_mail_parser.walk(root) if not part.children]
+    files = [part for part in leaves if part.disposition]
+    assert sorted(part.content for part in files) == sorted(a.content for a in email.attachments)
+    # of two file names it takes the one in ASCII
+    plain = [a.filename for a in email.attachments if a.filename.isascii()]
+    assert set(plain) <= {part.filename for part in files}
+    texts = [
+        (part.content_type, lf(part.content.decode())) for part in leaves if not part.disposition
+    ]
+    expected = texts_of(email)
+    if len(leaves) == 1:
+        texts = [(kind, text.removesuffix("\n")) for kind, text in texts]
+        expected = [(kind, text.removesuffix("\n")) for kind, text in expected]
+    assert texts == expected
+
+
+@st.composite
+def library_messages(draw):
+    message = EmailMessage()
+    message["From"] = "Größe <a@example.com>"
+    message["To"] = ", ".join(["b@example.org", "Jörg <c@example.org>"][: draw(st.integers(1, 2))])
+    message["Bcc"] = "secret-reader@example.net"
+    message["Subject"] = draw(st.lists(words, max_size=8).map(" ".join))
+    message.set_content(draw(bodies), cte=draw(st.sampled_from(["quoted-printable", "base64"])))
+    if draw(st.booleans()):
+        message.add_alternative(draw(bodies), subtype="html")
+    for name in draw(st.lists(filenames, max_size=2)):
+        message.add_attachment(
+            draw(st.binary(max_size=200)),
+            maintype="application",
+            subtype="octet-stream",
+            filename=name,
+        )
+    return message
+
+
+def contents(message):
+    return [
+        (part.get_content_type(), part.get_filename(), part.get_payload(decode=True))
+        for part in message.walk()
+        if not part.is_multipart()
+    ]
+
+
+@untimed
+@given(library_messages(), st.sampled_from([bytes, EmailMessage]), st.booleans())
+def test_a_message_of_another_library_is_delivered_as_it_is(message, form, eight_bit):
+    email = Email.from_message(message.as_bytes() if form is bytes else message)
+    wire = wire_of(email, eight_bit=eight_bit, utf8_headers=False)
+    assert_fit_for_the_wire(wire, eight_bit=eight_bit, utf8_headers=False)
+    found = message_from_bytes(wire, policy=policy.default)
+    assert contents(found) == contents(message)
+    assert found["Subject"] == message["Subject"]
+    assert found["From"] == message["From"]
+    assert {found["Date"] is None, found["Message-ID"] is None} == {False}
+    assert "secret-reader@example.net" in {address.email for address in email.recipients}
+
+
+@untimed
+@given(st.lists(words, min_size=1, max_size=30).map("\n.\n".join), st.booleans())
+def test_a_body_of_eight_bits_becomes_one_of_seven_where_it_must(text, eight_bit):
+    message = EmailMessage()
+    message["From"], message["To"] = "a@example.com", "b@example.org"
+    message.set_content(f"{text}\n", cte="8bit")
+    email = Email.from_message(message)
+    wire = wire_of(email, eight_bit=eight_bit, utf8_headers=False)
+    assert_fit_for_the_wire(wire, eight_bit=eight_bit, utf8_headers=False)
+    found = message_from_bytes(wire, policy=policy.default)
+    assert lf(found.get_content()) == f"{text}\n"
