@@ -164,6 +164,7 @@ class Attachment:
             scheme, _, path, _, _ = urlsplit(uri)
         except ValueError as error:
             raise InvalidEmail(field, f"is malformed: {error}") from None
+        uri = f"{scheme}{uri[len(scheme) :]}"  # in lower case, by which https is told from others
         if (scheme == "https") != (field == "url"):
             other = "from_uri" if field == "url" else "from_url"
             wanted = "https://…" if field == "url" else "such as s3://bucket/key"

@@ -16,6 +16,7 @@ from mailer.errors import InvalidEmail
 from mailer.header_checks import header_value
 from mailer.job import Priority
 from mailer.mime.build import calendar_method
+from mailer.prepared import PreparedEmail
 from mailer.retry import RetryPolicy
 
 Mailboxes = str | Address | Group | Iterable[str | Address | Group]
@@ -141,6 +142,13 @@ def idempotency_key(value: str | None) -> str | None:
     """Accept any text that is not empty."""
     if body(value) == "":
         raise InvalidEmail("", "is empty; leave it out instead")
+    return value
+
+
+def prepared(value: PreparedEmail | None) -> PreparedEmail | None:
+    """Accept what `Email.from_message` has read."""
+    if value is not None and not isinstance(value, PreparedEmail):
+        raise InvalidEmail("", "is set by Email.from_message")
     return value
 
 

@@ -31,7 +31,7 @@ def _attachments(value: Iterable["Attachment"]) -> tuple["Attachment", ...]:
         if not isinstance(attachment, Attachment):
             raise InvalidEmail(
                 f"[{i}]",
-                f"is made by Attachment.from_path or from_bytes, not a {type(attachment).__name__}",
+                f"is made by Attachment.from_path and its like, not a {type(attachment).__name__}",
             )
     return attachments
 
@@ -104,7 +104,9 @@ class Email:
     relay: str | None = None
     delivery: Delivery = "at-least-once"
     retry: RetryPolicy | None = attrs.field(default=None, converter=checks.retry_policy)
-    prepared: PreparedEmail | None = attrs.field(default=None, repr=False)
+    prepared: PreparedEmail | None = attrs.field(
+        default=None, repr=False, converter=checks.prepared
+    )
 
     if not TYPE_CHECKING:
 

@@ -71,6 +71,10 @@ def new_id() -> str:
 
 
 def _written(email: Email, message_id: str, settings: Settings) -> tuple[Message, dict[str, bytes]]:
+    text = text_of(email.html) if email.text_from_html and email.html else email.text
+    bodies = [body for body in (text, email.html, email.amp, email.calendar) if body]
+    if 4 * sum(map(len, bodies)) > settings.max_text_bytes:
+        _check_size(sum(len(body.encode()) for body in bodies), settings.max_text_bytes)
     pinned = pin(email.attachments, settings)
     message = Message(
         message_id=message_id,
@@ -79,7 +83,7 @@ def _written(email: Email, message_id: str, settings: Settings) -> tuple[Message
         cc=email.cc,
         reply_to=email.reply_to,
         subject=email.subject,
-        text=text_of(email.html) if email.text_from_html and email.html else email.text,
+        text=text,
         amp=email.amp,
         html=email.html,
         calendar=email.calendar,
@@ -87,6 +91,14 @@ def _written(email: Email, message_id: str, settings: Settings) -> tuple[Message
         attachments=pinned.references,
     )
     return message, pinned.blobs
+
+
+def _check_size(size: int, most: int) -> None:
+    if size > most:
+        raise InvalidEmail(
+            "text",
+            f"and the other bodies have {size} bytes; {most} are the most (MAILER_MAX_TEXT_BYTES)",
+        )
 
 
 def _prepared(

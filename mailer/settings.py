@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     max_attachment_bytes: int = Field(
         25 * 1024 * 1024, ge=1, description="The most bytes of all attachments of one email."
     )
+    max_text_bytes: int = Field(
+        5 * 1024 * 1024, ge=1, description="The most bytes of text, HTML, AMP and invitation."
+    )
     max_recipients: int = Field(
         1000, ge=1, description="The most recipients of one email, To, Cc and Bcc together."
     )

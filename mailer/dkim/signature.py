@@ -14,14 +14,14 @@ from mailer.mime.folding import fold, split
 # Signed once more than they occur, so that nobody can add another (RFC 6376, 5.4.2 and 8.15)
 _NEVER_MORE = (
     *(b"from", b"sender", b"reply-to", b"to", b"cc", b"subject", b"date", b"message-id"),
-    *(b"mime-version", b"content-type"),
+    *(b"mime-version", b"content-type", b"content-transfer-encoding"),
 )
 # Signed as often as they occur. RFC 6376, 5.4.1 recommends those that tell what the message is
 # and answers; RFC 8058, 4 demands both fields of one-click unsubscribing. The body's meaning hangs
 # on the Content-* fields, and Gmail counts complaints by the signed Feedback-ID.
 _IF_PRESENT = (
     *(b"in-reply-to", b"references", b"auto-submitted", b"feedback-id"),
-    *(b"content-transfer-encoding", b"content-id", b"content-description"),
+    *(b"content-id", b"content-description"),
     *(b"list-id", b"list-unsubscribe", b"list-unsubscribe-post", b"list-subscribe"),
     *(b"list-help", b"list-post", b"list-owner", b"list-archive"),
 )

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,17 +69,33 @@ def smtp() -> Iterator[SmtpServerThread]:
 
 @pytest.fixture
 def system(redis_server: EmbeddedRedis, smtp: SmtpServerThread, tmp_path: Path) -> Iterator[System]:
+    with _system(redis_server, smtp, tmp_path) as system:
+        yield system
+
+
+@pytest.fixture(scope="module")
+def shared_system(
+    redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
+    """A system for all tests of a module: for those that look at emails of their own only."""
+    folder = tmp_path_factory.mktemp("shared")
+    with SmtpServerThread() as smtp, _system(redis_server, smtp, folder) as system:
+        yield system
+
+
+@contextmanager
+def _system(redis: EmbeddedRedis, smtp: SmtpServerThread, folder: Path) -> Iterator[System]:
     prefix = f"test-{uuid.uuid4().hex[:12]}"
     settings = {
-        "MAILER_REDIS_URL": redis_server.url,
+        "MAILER_REDIS_URL": redis.url,
         "MAILER_KEY_PREFIX": prefix,
         "MAILER_RELAY_URL": smtp.url,
         "MAILER_RETRY_DELAYS": "0.3",
         "MAILER_LEASE_SECONDS": "1",
         "MAILER_DISPATCH_TIMEOUT_SECONDS": "1",
     }
-    with Mailer(settings=load_settings(redis_url=redis_server.url, key_prefix=prefix)) as mailer:
-        system = System(redis_server, smtp, tmp_path, settings, mailer)
+    with Mailer(settings=load_settings(redis_url=redis.url, key_prefix=prefix)) as mailer:
+        system = System(redis, smtp, folder, settings, mailer)
         yield system
         for worker in system.workers:
             if worker.running:

@@ -1,19 +1,43 @@
 """What the documentation says is so: snippets run, and tables say what the code says."""
 
+import inspect
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
 from pathlib import Path
+from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
-from mailer import JobState, RecipientState, Settings
+from mailer import (
+    Attachment,
+    Email,
+    JobState,
+    RecipientState,
+    RetryPolicy,
+    Settings,
+    load_settings,
+)
+from mailer.attachments.files import sha256_of
+from mailer.dkim import signature
+from mailer.dkim.signing import dkim_keys
+from mailer.enqueueing import new_job
 from mailer.job import TRANSITIONS
+from mailer.message import Source
+from mailer.mime import render
+from mailer.store.blobs import PART_BYTES
 from mailer.testing import eventually, greylist
+from workers import contents
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -59,10 +83,15 @@ def snippets(*kinds: str) -> Iterator[Snippet]:
 def table(page: str, name: str) -> str:
     """Return what lies between ``<!-- name -->`` and ``<!-- end -->``."""
     match = re.search(
-        rf"<!-- {name} -->\n(.*?)\n<!-- end -->", (ROOT / page).read_text(), re.DOTALL
+        rf"<!-- {name} -->\s*(.*?)\s*<!-- end -->", (ROOT / page).read_text(), re.DOTALL
     )
     assert match, f"{page} has no part marked <!-- {name} -->"
     return match[1]
+
+
+def named(text: str) -> list[str]:
+    """List what stands in backticks."""
+    return re.findall(r"`([^`]+)`", text)
 
 
 def rows(text: str) -> list[list[str]]:
@@ -143,6 +172,214 @@ def test_the_lifecycle_names_every_key_in_redis():
     assert documented
     text = (ROOT / "docs/lifecycle.md").read_text()
     assert [key for key in documented if f"`{{p}}{key}`" not in text] == []
+
+
+# Messages
+
+PDF, PNG = b"%PDF-1.7 \x00\xff", b"\x89PNG\r\n\x1a\n"
+AN_ATTACHMENT = Attachment.from_bytes(PDF, filename="a.pdf", content_id="1")
+AN_INLINE_IMAGE = Attachment.from_bytes(PNG, filename="logo.png", content_id="logo")
+LATER = datetime.now(UTC) + timedelta(days=1)
+LEAST = {"from_email": "me@example.com", "bcc": "secret@example.org"}
+VALUES: Mapping[str, Any] = {
+    "from_email": "Shop <shop@example.net>",
+    "to": ["ann@example.org", "bob@example.org"],
+    "cc": "cleo@example.org",
+    "bcc": "another@example.org",
+    "reply_to": "help@example.com",
+    "sender": "assistant@example.com",
+    "subject": "Grüße",
+    "text": "Hi\n",
+    "html": "<p>Hi</p>\n",
+    "text_from_html": True,
+    "amp": "<!doctype html><html ⚡4email></html>\n",
+    "calendar": "BEGIN:VCALENDAR\nMETHOD:REQUEST\nEND:VCALENDAR\n",
+    "in_reply_to": "<1@example.org>",
+    "references": ["<0@example.org>", "<1@example.org>"],
+    "list_unsubscribe": "https://example.com/leave",
+    "one_click_unsubscribe": True,
+    "auto_submitted": "auto-generated",
+    "importance": "high",
+    "headers": {"X-Order": "42"},
+    "attachments": [AN_ATTACHMENT],
+    "envelope_sender": "bounces@example.com",
+    "priority": "high",
+    "scheduled_at": LATER,
+    "expires_at": LATER,
+    "tags": ["order"],
+    "metadata": {"order": 42},
+    "idempotency_key": "42",
+    "delivery": "at-least-once",
+    "relay": None,
+    "retry": RetryPolicy(),
+}
+NEEDED = {
+    "text_from_html": ("html",),
+    "amp": ("html",),
+    "one_click_unsubscribe": ("list_unsubscribe",),
+}
+
+
+def on_the_wire(email: Email, elsewhere: bytes = b"") -> EmailMessage:
+    """Build the message that a worker sends to a relay without extensions.
+
+    Args:
+        email: as an application writes it.
+        elsewhere: what its one attachment is, where a worker has to fetch or read it.
+    """
+    job = new_job(email, load_settings())
+    message, found = job.message, job.blobs
+    if elsewhere:
+        source = Source(sha256_of(elsewhere), len(elsewhere))
+        (reference,) = message.attachments
+        reference = msgspec.structs.replace(reference, source=source)
+        message = msgspec.structs.replace(message, attachments=(reference,))
+        found = {source.sha256: elsewhere}
+    draft = render(message, found)
+    wire = bytes(draft).replace(job.id.encode(), b"id")
+    return message_from_bytes(wire, policy=default)
+
+
+def said(message: EmailMessage) -> set[tuple[str, str]]:
+    """Name each header and its value, and each part of the body and its content."""
+    of_a_part = {"Content-Type", "Content-Disposition", "Content-ID"}
+    found = {(name, value) for name, value in message.items() if not name.startswith("Content-")}
+    for part in message.walk():
+        if part.get_content_disposition():
+            found |= {(name, value) for name, value in part.items() if name in of_a_part}
+        elif not part.is_multipart():
+            found.add((part.get_content_type(), part.get_content()))
+    return found
+
+
+def test_every_field_of_an_email_has_its_row():
+    found = [row[0] for row in rows(table("docs/messages.md", "fields"))]
+    assert found == [f"`{field.name}`" for field in attrs.fields(Email)]
+    assert {*VALUES, "prepared"} == {field.name for field in attrs.fields(Email)}, "all are tested"
+
+
+@pytest.mark.parametrize("field", VALUES)
+def test_a_field_writes_the_headers_and_parts_of_its_row_and_no_others(field):
+    (row,) = [row for row in rows(table("docs/messages.md", "fields")) if row[0] == f"`{field}`"]
+    without = LEAST | {name: VALUES[name] for name in NEEDED.get(field, ())}
+    new = said(on_the_wire(Email(**without | {field: VALUES[field]})))
+    assert {name for name, _ in new - said(on_the_wire(Email(**without)))} == set(named(row[1]))
+
+
+def test_all_fields_together_write_the_headers_and_parts_of_all_rows():
+    fields = dict(VALUES)
+    del fields["text_from_html"]  # is instead of text
+    fields["expires_at"] = LATER + timedelta(days=1)
+    written = {name for name, _ in said(on_the_wire(Email(**fields)))}
+    documented = {
+        name for row in rows(table("docs/messages.md", "fields")) for name in named(row[1])
+    }
+    assert written == documented | {"MIME-Version", "Date"}
+    assert set(named(_sentence("The mailer also writes"))) == {"MIME-Version", "Date", "Message-ID"}
+
+
+def _sentence(beginning: str) -> str:
+    text = (ROOT / "docs/messages.md").read_text()
+    return text[text.index(beginning) :].partition(". ")[0]
+
+
+CONSTRUCTORS = {
+    "from_path": {"path": "a.pdf", "content_id": "1"},
+    "from_bytes": {"content": PDF, "filename": "a.pdf", "content_id": "1"},
+    "from_message": {"message": b"From: a@example.com\n\nHi\n"},
+    "from_url": {"url": "https://files.example.com/a.pdf", "content_id": "1"},
+    "from_uri": {"uri": "s3://invoices/a.pdf", "content_id": "1"},
+}
+
+
+def test_every_constructor_of_an_attachment_has_its_row():
+    found = [(row[0], named(row[1])) for row in rows(table("docs/messages.md", "attachments"))]
+    constructors = [name for name in vars(Attachment) if name.startswith("from_")]
+    assert found == [
+        (f"`{name}`", list(inspect.signature(getattr(Attachment, name)).parameters))
+        for name in constructors
+    ]
+    assert constructors == [*CONSTRUCTORS], "all are tested"
+
+
+@pytest.mark.parametrize("constructor", CONSTRUCTORS)
+def test_an_attachment_has_the_headers_of_its_row(constructor, tmp_path, monkeypatch):
+    (tmp_path / "a.pdf").write_bytes(PDF)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MAILER_ATTACHMENT_ROOTS", str(tmp_path))
+    monkeypatch.setenv("MAILER_ATTACHMENT_HOSTS", "files.example.com")
+    monkeypatch.setenv("MAILER_ATTACHMENT_URIS", "s3://invoices/")
+    attachment = getattr(Attachment, constructor)(**CONSTRUCTORS[constructor])
+    elsewhere = b"" if attachment.content else PDF
+    message = on_the_wire(Email(**LEAST, attachments=[attachment]), elsewhere)
+    (part,) = message.iter_attachments()
+    table_rows = rows(table("docs/messages.md", "attachments"))
+    (row,) = [row for row in table_rows if row[0] == f"`{constructor}`"]
+    assert set(part.keys()) - {"Content-Transfer-Encoding"} == set(named(row[2]))
+    if constructor == "from_message":
+        assert part.get_content_type() == "message/rfc822"
+    else:
+        assert (part.get_filename(), part.get_content()) == ("a.pdf", PDF)
+
+
+def drawn(part: EmailMessage, first: str = "", rest: str = "") -> str:
+    """Draw the tree of a message, a line for each part."""
+    kind, disposition = part.get_content_type(), part.get_content_disposition()
+    lines = [f"{first}{kind} {disposition}" if disposition else f"{first}{kind}"]
+    children = list(part.iter_parts()) if part.is_multipart() else []
+    for child in children:
+        last = child is children[-1]
+        branch, below = ("└── ", "    ") if last else ("├── ", "│   ")
+        lines.append(drawn(child, rest + branch, rest + below))
+    return "\n".join(lines)
+
+
+def test_parts_nest_as_drawn():
+    text = f"{table('docs/messages.md', 'trees')}\n"
+    trees = re.findall(
+        r"^(\S[^\n]*?):[^\n]*\n\n```text\n(.*?)\n```\n", text, re.MULTILINE | re.DOTALL
+    )
+    assert len(trees) == text.count("```text")
+    for caption, tree in trees:
+        attached = [AN_INLINE_IMAGE] if "an inline image" in caption else []
+        attached += [AN_ATTACHMENT] if "an attachment" in caption.lower() else []
+        # an attachment with a content id is an inline image to an HTML body
+        attached = [attrs.evolve(a, content_id=None) if a is AN_ATTACHMENT else a for a in attached]
+        fields = {name: VALUES[name] for name in named(caption)}
+        right = drawn(on_the_wire(Email(**LEAST, **fields, attachments=attached)))
+        assert tree == right, f"{caption}\n\n{right}\n"
+
+
+def test_the_sizes_of_large_files_are_those_of_the_code():
+    text = (ROOT / "docs/messages.md").read_text()
+    assert f"over {PART_BYTES // 1024} KiB are streamed" in text
+    assert f"up to {contents._SHARED_BYTES // 1024**2} MiB in one" in text
+
+
+@pytest.mark.parametrize("name", ["signed", "oversigned"])
+def test_the_documentation_lists_the_headers_that_are_signed(name):
+    documented = [header.lower() for header in named(table("docs/messages.md", name))]
+    names = signature._NEVER_MORE
+    if name == "signed":
+        names += signature._IF_PRESENT
+    assert sorted(documented) == sorted(name.decode() for name in names)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_dkim_keys_are_made_named_and_published_as_documented(tmp_path, monkeypatch):
+    make, publish = [s.text for s in snippets("sh") if "openssl" in s.text]
+    (config,) = [s.text for s in snippets("toml") if "[[dkim." in s.text]
+    shell = ["sh", "-e", "-c"]
+    subprocess.run([*shell, make], cwd=tmp_path, check=True, capture_output=True, timeout=30)
+    records = subprocess.run(
+        [*shell, publish], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=30
+    ).stdout
+    (tmp_path / "mailer.toml").write_text(config.replace("/etc/mailer/dkim", str(tmp_path)))
+    monkeypatch.setitem(Settings.model_config, "toml_file", tmp_path / "mailer.toml")
+    keys = dkim_keys(load_settings())["example.com"]
+    assert records.splitlines() == [key.dns_record for key in keys]
+    text = (ROOT / "docs/messages.md").read_text()
+    assert [key.dns_name for key in keys if f"`{key.dns_name}`" not in text] == []
 
 
 # Snippets
@@ -256,8 +493,8 @@ def test_the_demo_ends_as_it_should(tmp_path):
 def test_every_make_target_that_is_named_exists():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
-        named = set(re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(), re.MULTILINE))
-        assert named <= targets, page
+        found = set(re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(), re.MULTILINE))
+        assert found <= targets, page
 
 
 def test_every_link_inside_the_repository_leads_somewhere():
@@ -270,8 +507,8 @@ def test_every_link_inside_the_repository_leads_somewhere():
 def test_every_setting_that_is_named_exists():
     known = {f"MAILER_{name.upper()}" for name in Settings.model_fields} | {"MAILER_CONFIG"}
     for page in [*PAGES, ROOT / "docker-compose.yml", ROOT / "Dockerfile"]:
-        named = set(re.findall(r"\bMAILER_[A-Z][A-Z_]*[A-Z]\b(?!_)", page.read_text()))
-        assert named <= known, page.name
+        found = set(re.findall(r"\bMAILER_[A-Z][A-Z_]*[A-Z]\b(?!_)", page.read_text()))
+        assert found <= known, page.name
 
 
 def test_the_compose_file_has_the_services_of_the_try_out():

@@ -217,11 +217,10 @@ def test_a_worker_of_which_a_part_failed_stops_rather_than_hold_jobs(system, tmp
         "    raise ZeroDivisionError\n"
         f"{module}.{method} = fail\n"
     )
-    with system.worker(
-        app="faulty", PYTHONPATH=str(tmp_path), MAILER_SHUTDOWN_SECONDS="1"
-    ) as worker:
-        eventually(lambda: not worker.running)
-        assert worker.stop() != 0
+    worker = system.worker(app="faulty", PYTHONPATH=str(tmp_path), MAILER_SHUTDOWN_SECONDS="1")
+    worker.start()  # it may end before it is ready
+    eventually(lambda: not worker.running, 30)
+    assert worker.stop() != 0
     assert "ZeroDivisionError" in worker.tail(60)
     job_id = system.enqueue()
     with system.worker():

@@ -119,6 +119,17 @@ def test_a_secret_in_a_url_does_not_show():
     assert "canary" not in str(refused(attachment))
 
 
+def test_https_is_https_in_capitals_too():
+    job = enqueued(Attachment.from_url("HTTPS://files.example.com/a.pdf"), **HOSTS)
+    assert job.message.attachments[0].source.uri == "https://files.example.com/a.pdf"
+
+
+def test_texts_are_bounded():
+    email = Email(from_email="a@b.example", to="c@d.example", text="ü" * 60, html="x" * 60)
+    with pytest.raises(InvalidEmail, match=r"180 bytes; 100 are the most \(MAILER_MAX_TEXT_BYTES"):
+        new_job(email, load_settings(max_text_bytes=100))
+
+
 def test_all_attachments_together_are_bounded(tmp_path):
     with (tmp_path / "200mb").open("wb") as file:
         os.truncate(file.fileno(), 200 * 1024 * 1024)
