@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import fakeredis
+import hypothesis
 import pytest
 import redis
 
@@ -22,6 +23,9 @@ from mailer.store.operation import Operation
 from mailer.store.records import at
 from mailer.store.runners import AsyncRunner, SyncRunner
 from mailer.testing import EmbeddedRedis
+
+# the long form: make test ARGS="tests/properties -k round_trip --hypothesis-profile=long --timeout=0"
+hypothesis.settings.register_profile("long", max_examples=10_000, deadline=None)
 
 _SETTINGS = load_settings(redis_url="redis://nowhere.invalid")
 _WAITING = {JobState.SCHEDULED, JobState.QUEUED, JobState.DEFERRED}

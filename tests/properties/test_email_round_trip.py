@@ -7,6 +7,7 @@ the comparison leaves it out, and says why.
 import re
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from email.parser import HeaderParser
 
 import fast_mail_parser
 from hypothesis import given, settings
@@ -40,7 +41,8 @@ mailboxes = st.builds(
     st.sampled_from(["example.com", "sub.example.org", "bücher.example"]),
     st.one_of(st.just(""), awkward_names),
 )
-groups = st.builds(Group, names, st.lists(mailboxes, max_size=3).map(tuple))
+# one encoded word at most: of two in the name of a group the standard library makes no group
+groups = st.builds(Group, words, st.lists(mailboxes, max_size=3).map(tuple))
 lists = st.lists(st.one_of(mailboxes, mailboxes, groups), max_size=6)
 message_ids = st.from_regex(r"[a-z0-9.]{1,60}@[a-z]{1,20}\.example", fullmatch=True)
 filenames = st.lists(words, min_size=1, max_size=4).map(lambda parts: "_".join(parts) + ".bin")
@@ -112,6 +114,13 @@ def members(entries):
     return [m for e in entries for m in (e.members if isinstance(e, Group) else (e,))]
 
 
+def joined_names(addresses):
+    """List display names without spaces: this parser puts one between encoded words."""
+    return [
+        (a.name if isinstance(a, Address) else a.display_name).replace(" ", "") for a in addresses
+    ]
+
+
 def texts_of(email):
     """List the bodies in the order of the message."""
     forms = {"plain": email.text, "x-amp-html": email.amp, "html": email.html}
@@ -140,26 +149,28 @@ def test_an_email_comes_out_of_the_standard_library(email, eight_bit, utf8_heade
     )
     message = message_from_bytes(wire, policy=policy.default)
     assert not message.defects
+    # from bytes it does not read UTF-8 in a header
+    text = wire.partition(b"\r\n\r\n")[0].decode()
+    header = HeaderParser(policy=policy.default).parsestr(text)
 
-    for name, given_ in (("To", email.to), ("Cc", email.cc), ("Reply-To", email.reply_to)):
-        if not given_:
-            continue
-        found = message[name]
-        plain = [Address(f"{a.username}@{a.domain}", a.display_name) for a in found.addresses]
-        assert in_a_labels(plain) == in_a_labels(members(given_))
-        assert [a.name for a in plain] == [a.name for a in members(given_)]
-        groups_found = [g.display_name for g in found.groups if g.display_name is not None]
-        groups_given = [e.name for e in given_ if isinstance(e, Group)]
-        # the parser shows a mailbox by itself as a group of its own, without a name
-        assert [name for name in groups_found if name in groups_given] == groups_given
-    assert message["From"].addresses[0].display_name == email.from_email.name
+    for name, entries in (("To", email.to), ("Cc", email.cc), ("Reply-To", email.reply_to)):
+        if entries:
+            found = header[name]
+            read = [Address(f"{a.username}@{a.domain}", a.display_name) for a in found.addresses]
+            assert in_a_labels(read) == in_a_labels(members(entries))
+            assert joined_names(read) == joined_names(members(entries))
+            # it shows each mailbox outside of groups as a group without a name
+            groups_found = [group.display_name for group in found.groups if group.display_name]
+            groups_given = [entry.name for entry in entries if isinstance(entry, Group)]
+            assert groups_found == groups_given
+    assert joined_names(header["From"].addresses) == joined_names([email.from_email])
     if email.sender:
-        assert message["Sender"].address.display_name == email.sender.name
+        assert joined_names([header["Sender"].address]) == joined_names([email.sender])
     # surrounding white space is no part of a field for this parser
-    assert message["Subject"].strip() == email.subject.strip()
+    assert header["Subject"].strip() == email.subject.strip()
     for name, value in (*email.typed_headers, *email.headers.items()):
         if name != "Sender":
-            assert message[name] == value
+            assert header[name] == value
 
     leaves = [part for part in message.walk() if not part.is_multipart()]
     found = {
@@ -230,10 +241,15 @@ def library_messages(draw):
 
 def contents(message):
     return [
-        (part.get_content_type(), part.get_filename(), part.get_payload(decode=True))
+        (part.get_content_type(), part.get_filename(), content_of(part))
         for part in message.walk()
         if not part.is_multipart()
     ]
+
+
+def content_of(part):
+    content = part.get_payload(decode=True)
+    return lf(content.decode()) if part.get_content_maintype() == "text" else content
 
 
 @untimed
