@@ -24,7 +24,7 @@ from mailer.store.records import at
 from mailer.store.runners import AsyncRunner, SyncRunner
 from mailer.testing import EmbeddedRedis
 
-# the long form: make test ARGS="tests/properties -k round_trip --hypothesis-profile=long --timeout=0"
+# the long form: CONTRIBUTING.md says how to choose it
 hypothesis.settings.register_profile("long", max_examples=10_000, deadline=None)
 
 _SETTINGS = load_settings(redis_url="redis://nowhere.invalid")

@@ -219,6 +219,10 @@ def test_an_email_comes_out_of_a_parser_of_another_kind(email, eight_bit):
     assert texts == expected
 
 
+# the library leaves a NUL as it is, which is no message then
+library_bodies = bodies.map(lambda text: text.replace("\0", ""))
+
+
 @st.composite
 def library_messages(draw):
     message = EmailMessage()
@@ -226,9 +230,11 @@ def library_messages(draw):
     message["To"] = ", ".join(["b@example.org", "Jörg <c@example.org>"][: draw(st.integers(1, 2))])
     message["Bcc"] = "secret-reader@example.net"
     message["Subject"] = draw(st.lists(words, max_size=8).map(" ".join))
-    message.set_content(draw(bodies), cte=draw(st.sampled_from(["quoted-printable", "base64"])))
+    message.set_content(
+        draw(library_bodies), cte=draw(st.sampled_from(["quoted-printable", "base64"]))
+    )
     if draw(st.booleans()):
-        message.add_alternative(draw(bodies), subtype="html")
+        message.add_alternative(draw(library_bodies), subtype="html")
     for name in draw(st.lists(filenames, max_size=2)):
         message.add_attachment(
             draw(st.binary(max_size=200)),
