@@ -266,8 +266,9 @@ def test_a_message_of_another_library_is_delivered_as_it_is(message, form, eight
     assert_fit_for_the_wire(wire, eight_bit=eight_bit, utf8_headers=False)
     found = message_from_bytes(wire, policy=policy.default)
     assert contents(found) == contents(message)
-    assert found["Subject"] == message["Subject"]
-    assert found["From"] == message["From"]
+    # as the library itself writes it: it loses a space now and then
+    own = message_from_bytes(message.as_bytes(), policy=policy.default)
+    assert (found["From"], found["Subject"]) == (own["From"], own["Subject"])
     assert {found["Date"] is None, found["Message-ID"] is None} == {False}
     assert "secret-reader@example.net" in {address.email for address in email.recipients}
 
