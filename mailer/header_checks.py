@@ -59,6 +59,7 @@ def headers(value: Mapping[str, str]) -> Mapping[str, str]:
     for name, text in value.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise InvalidEmail(f"[{name!a}]", "is no header name (RFC 5322, 3.6.8)")
+        header_value(name, f"[{name!a}]")
         if instead := _OWN_HEADERS.get(name.lower()):
             raise InvalidEmail(f"[{name!r}]", f"is not set here; use {instead}")
         header_value(text, f"[{name!r}]")

@@ -77,6 +77,61 @@ def test_parts_nest_as_deep_as_they_must_and_no_deeper(text, html, attachments, 
     assert tree(text=text, html=html, attachments=attachments) == expected
 
 
+AMP, CALENDAR = "text/x-amp-html", "text/calendar"
+INVITATION = "BEGIN:VCALENDAR\nMETHOD:REQUEST\nEND:VCALENDAR\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "html", "attachments", "expected"),
+    [
+        # AMP between text and HTML, an invitation behind all other forms
+        ("t", "h", (), {"multipart/alternative": [TEXT, AMP, HTML, CALENDAR]}),
+        ("t", None, (), {"multipart/alternative": [TEXT, AMP, CALENDAR]}),
+        (None, "h", (), {"multipart/alternative": [AMP, HTML, CALENDAR]}),
+        ("t", "h", (logo,), {"multipart/alternative": [TEXT, AMP, RELATED, CALENDAR]}),
+        (
+            *("t", "h", (pdf, logo, forwarded)),
+            {
+                "multipart/mixed": [
+                    {"multipart/alternative": [TEXT, AMP, RELATED, CALENDAR]},
+                    A_PDF,
+                    {"message/rfc822": [TEXT]},
+                ]
+            },
+        ),
+    ],
+)
+def test_every_form_of_the_body_has_its_place(text, html, attachments, expected):
+    found = tree(text=text, html=html, amp="a", calendar=INVITATION, attachments=attachments)
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"calendar": INVITATION}, CALENDAR),
+        ({"text": "t", "calendar": INVITATION}, {"multipart/alternative": [TEXT, CALENDAR]}),
+        (
+            {"text": "t", "calendar": INVITATION, "attachments": (pdf,)},
+            {"multipart/mixed": [{"multipart/alternative": [TEXT, CALENDAR]}, A_PDF]},
+        ),
+        ({"text": "t", "amp": "a"}, {"multipart/alternative": [TEXT, AMP]}),
+        ({"attachments": (forwarded,)}, {"multipart/mixed": [{"message/rfc822": [TEXT]}]}),
+    ],
+)
+def test_forms_that_are_not_there_leave_no_gap(fields, expected):
+    assert tree(**fields) == expected
+
+
+def test_the_parts_say_what_they_are():
+    message = Message(
+        "<1@example.com>", Address("a@example.com"), text="t", amp="a", calendar=INVITATION
+    )
+    text, amp, calendar = message_from_bytes(wire_of(message, {}), policy=default).iter_parts()
+    assert text["Content-Type"].params == amp["Content-Type"].params == {"charset": "utf-8"}
+    assert calendar["Content-Type"].params == {"charset": "utf-8", "method": "REQUEST"}
+
+
 @pytest.mark.parametrize(
     "content", [b"a\0b", b"a\rb", b"x" * 999, "Subject: ü\n\nü".encode()], ids=ascii
 )
