@@ -1,14 +1,29 @@
 """Canaries in every private part of an email, looked for wherever others can read."""
 
 import base64
+import json
 import threading
 
+import pytest
 import redis
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mailer import Attachment, JobState
 from mailer.testing import eventually, say
+from mailer.testing.ports import free_port
 
 CANARIES = ["canary-subject", "canary-body", "canary-name", "canary-file", "canary-local"]
+CANARIES += ["canary-path", "canary-signature"]
+
+
+@pytest.fixture
+def dkim_key():
+    """A private key, and a part of it that nothing else holds."""
+    pem = ed25519.Ed25519PrivateKey.generate().private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    return pem.decode(), pem.splitlines()[1][24:]
 
 
 def spellings(text: str) -> list[bytes]:
@@ -22,7 +37,7 @@ def found(text: str, places: list[bytes]) -> bool:
     return any(spelling in place for spelling in spellings(text) for place in places)
 
 
-def test_celery_messages_events_and_logs_hold_no_content(system, smtp):
+def test_celery_messages_events_and_logs_hold_no_content(system, smtp, dkim_key):
     """What passes through the broker, and what the worker logs, names jobs by their ids only."""
     smtp.faults.append(say("550 5.1.1 <canary-local@example.org>: no such user", "rcpt"))
     commands: list[bytes] = []
@@ -35,7 +50,19 @@ def test_celery_messages_events_and_logs_hold_no_content(system, smtp):
     with redis.Redis.from_url(system.redis.url) as client, client.monitor() as monitor:
         watcher = threading.Thread(target=watch, args=[monitor])
         watcher.start()
-        with system.worker() as worker:
+        pem, secret = dkim_key
+        nowhere = f"localhost:{free_port()}"
+        hosts = {"attachment_hosts": [nowhere], "attachment_private_hosts": [nowhere]}
+        with system.worker(
+            MAILER_ATTACHMENT_HOSTS=nowhere,
+            MAILER_ATTACHMENT_PRIVATE_HOSTS=nowhere,
+            MAILER_DKIM=json.dumps({"example.com": [{"selector": "s1", "key": pem}]}),
+            MAILER_LOG_LEVEL="DEBUG",
+        ) as worker:
+            url = f"https://{nowhere}/canary-path.pdf?signature=canary-signature"
+            remote = system.email(attachments=[Attachment.from_url(url)])
+            deferred = system.producer(**hosts).enqueue(remote).id
+            eventually(lambda: system.mailer.get(deferred).state is JobState.DEFERRED)
             job_id = system.enqueue(
                 "canary-name <canary-local@example.org>",
                 subject="canary-subject",
@@ -54,3 +81,5 @@ def test_celery_messages_events_and_logs_hold_no_content(system, smtp):
     for canary in CANARIES:
         assert not found(canary, public)
         assert not found(canary, [log])
+    assert secret not in b"".join([*commands, log])
+    assert "canary" not in repr(system.mailer.get(deferred))
