@@ -20,6 +20,7 @@ from mailer.errors import (
     InvalidArgument,
     InvalidEmail,
     MailerError,
+    StoreUnavailable,
     WaitTimeout,
     WrongState,
 )
@@ -64,6 +65,8 @@ Call = Generator[Step, Any, T]
 # not to keep Redis from answering others (some 10 µs for each email).
 CHUNK_EMAILS = 100
 CHUNK_BYTES = 1024 * 1024
+CHUNK_CONTENTS = 32 * 1024 * 1024  # of large attachments, which are held until they are uploaded
+_MOST_UPLOADS = 5  # of what the store loses as soon as it has it
 _MOST_LISTED = 1_000_000
 _FIRST_LOOK, _LAST_LOOK = 0.01, 0.5  # seconds between looks in `wait`
 
@@ -84,13 +87,22 @@ class Calls:
 
     def enqueue_many(self, emails: Iterable[Email]) -> Call[list[Receipt]]:
         receipts: list[Receipt] = []
+        chunk = _Chunk()
+        mistake: InvalidEmail | None = None
         try:
-            for chunk in _chunks(emails):
-                jobs, error = yield from self._new_jobs(chunk, first=len(receipts))
-                if jobs:
-                    receipts += yield from self._record(jobs, first=len(receipts))
-                if error:
-                    raise error
+            for email in _up_to_a_mistake(emails):
+                try:
+                    chunk.add((yield from self._new_job(email)))
+                except InvalidEmail as error:
+                    place = len(receipts) + len(chunk.jobs)
+                    mistake = InvalidEmail(f"emails[{place}].{error.field}", error.reason)
+                if chunk.jobs and (chunk.is_full or mistake):
+                    receipts += yield from self._record(chunk.jobs, first=len(receipts))
+                    chunk = _Chunk()
+                if mistake:
+                    raise mistake
+            if chunk.jobs:
+                receipts += yield from self._record(chunk.jobs, first=len(receipts))
         except MailerError as error:
             error.receipts = receipts
             raise
@@ -172,13 +184,14 @@ class Calls:
 
     def _record(self, jobs: Sequence[NewJob], first: int | None = None) -> Call[Sequence[Receipt]]:
         """Record jobs, and upload first those of their blobs that the store lacks."""
-        while True:
+        contents = ChainMap(*(dict(job.blobs) for job in jobs if job.blobs))
+        for _ in range(_MOST_UPLOADS):
             answer: Sequence[Receipt] | MissingBlobs = yield self._jobs.enqueue(jobs, first=first)
             if not isinstance(answer, MissingBlobs):
                 return answer
-            contents = ChainMap(*(dict(job.blobs) for job in jobs if job.blobs))
             for digest in answer.digests:
                 yield self._blobs.upload(digest, contents[digest])
+        raise StoreUnavailable("Redis loses attachments at once; its maxmemory-policy is to blame")
 
     def _blob(self, source: Source) -> Call[bytes]:
         content = bytearray()
@@ -189,22 +202,9 @@ class Calls:
             content += part
         return bytes(content)
 
-    def _new_jobs(
-        self, chunk: "_Chunk", first: int
-    ) -> Call[tuple[Sequence[NewJob], MailerError | None]]:
-        """Make jobs of a chunk's emails, up to the first one that is wrong."""
-        jobs = []
-        for i, email in enumerate(chunk.emails, first):
-            try:
-                jobs.append((yield from self._new_job(email)))
-            except InvalidEmail as error:
-                return jobs, InvalidEmail(f"emails[{i}].{error.field}", error.reason)
-        if chunk.error:
-            place = f"emails[{first + len(jobs)}].{chunk.error.field}"
-            return jobs, InvalidEmail(place, chunk.error.reason)
-        return jobs, None
-
-    def _new_job(self, email: Email) -> Call[NewJob]:
+    def _new_job(self, email: Email | InvalidEmail) -> Call[NewJob]:
+        if isinstance(email, InvalidEmail):
+            raise email
         if not isinstance(email, Email):
             raise InvalidEmail("email", f"is an Email, not {type(email).__name__}")
         if email.text_from_html or any(attachment.path for attachment in email.attachments):
@@ -232,39 +232,37 @@ def _to_be_tried_again(stored: StoredJob) -> tuple[Recipient, ...]:
     return again
 
 
-@attrs.frozen
 class _Chunk:
-    """Emails to be recorded together, and the mistake behind them, if there is one."""
+    """Jobs that are recorded in one call, and how much there is to send for them."""
 
-    emails: list[Email]
-    error: InvalidEmail | None = None
+    def __init__(self) -> None:
+        self.jobs: list[NewJob] = []
+        self._bytes = 0
+        self._contents: dict[str, int] = {}  # those that go by themselves, each once
+
+    def add(self, job: NewJob) -> None:
+        message = job.message
+        texts = (message.text, message.html, message.amp, message.calendar)
+        self._bytes += sum(len(text) for text in texts if text)
+        for digest, content in job.blobs.items():
+            if len(content) <= INLINE_BYTES:
+                self._bytes += len(content)
+            else:
+                self._contents[digest] = len(content)
+        self.jobs.append(job)
+
+    @property
+    def is_full(self) -> bool:
+        return (
+            len(self.jobs) >= CHUNK_EMAILS
+            or self._bytes >= CHUNK_BYTES
+            or sum(self._contents.values()) >= CHUNK_CONTENTS
+        )
 
 
-def _chunks(emails: Iterable[Email]) -> Iterator[_Chunk]:
-    """Cut a stream into chunks, by number and by the bytes of their bodies and attachments."""
-    chunk: list[Email] = []
-    size = 0
+def _up_to_a_mistake(emails: Iterable[Email]) -> Iterator[Email | InvalidEmail]:
+    """Yield emails and, where making the next one fails as it goes, its mistake as the last."""
     try:
-        for email in emails:
-            chunk.append(email)
-            size += _size(email)
-            if len(chunk) == CHUNK_EMAILS or size >= CHUNK_BYTES:
-                yield _Chunk(chunk)
-                chunk, size = [], 0
-    except InvalidEmail as error:  # of an iterator that makes the emails as it goes
-        yield _Chunk(chunk, error)
-        return
-    yield _Chunk(chunk)
-
-
-def _size(email: Email) -> int:
-    if not isinstance(email, Email):
-        return 0  # it is refused in its turn
-    contents = [attachment.content or b"" for attachment in email.attachments]
-    if email.prepared:
-        contents.append(email.prepared.body)
-    texts = (email.text, email.html, email.amp, email.calendar)
-    # large contents go by themselves
-    return sum(len(text) for text in texts if text) + sum(
-        len(content) for content in contents if len(content) <= INLINE_BYTES
-    )
+        yield from emails
+    except InvalidEmail as error:
+        yield error

@@ -290,6 +290,21 @@ class TestEnqueueMany:
         assert most_ahead <= 101
         stored.close()
 
+    async def test_large_attachments_are_uploaded_as_they_come(self, mailer, settings):
+        """No more than some 32 MB of them are held, however many emails there are."""
+        stored_before = []
+
+        def emails():
+            with Mailer(settings=settings) as other:
+                for i in range(24):
+                    stored_before.append(other.counts()[JobState.QUEUED])
+                    content = i.to_bytes(4) * 1024 * 1024
+                    yield email(attachments=[Attachment.from_bytes(content, filename="a")])
+
+        assert len(await mailer.enqueue_many(emails())) == 24
+        ahead = [made - stored for made, stored in enumerate(stored_before)]
+        assert max(ahead) < 8
+
     async def test_large_bodies_make_smaller_chunks(self, mailer):
         read = 0
 
