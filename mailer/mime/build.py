@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from mailer.address import Address, mailboxes_of
+from mailer.address import Address, Group, mailboxes_of
 from mailer.message import AttachmentRef, Message
 from mailer.mime import headers
 from mailer.mime.addresses import address_field
@@ -49,7 +49,7 @@ def calendar_method(calendar: str) -> str | None:
 
 def _header(message: Message, *, utf8: bool) -> str:
     """Write the fields of RFC 5322, 3.6. Bcc is none of them."""
-    fields = [_from_field(message.from_email, utf8=utf8)]
+    fields = [_kept_field("From", (message.from_email,), utf8=utf8)]
     if message.to:
         fields.append(address_field("To", message.to, utf8=utf8))
     if message.cc:
@@ -58,7 +58,7 @@ def _header(message: Message, *, utf8: bool) -> str:
         # all are in Bcc; filters take a message without any To for spam
         fields.append("To: undisclosed-recipients:;\r\n")
     if message.reply_to:
-        fields.append(address_field("Reply-To", message.reply_to, utf8=utf8))
+        fields.append(_kept_field("Reply-To", message.reply_to, utf8=utf8))
     fields.append(headers.unstructured("Subject", message.subject, utf8=utf8))
     fields.append(headers.date(message.date))
     fields.append(headers.verbatim("Message-ID", message.message_id))
@@ -67,9 +67,10 @@ def _header(message: Message, *, utf8: bool) -> str:
     return "".join(fields)
 
 
-@lru_cache(maxsize=256)  # the same for most messages of an application
-def _from_field(author: Address, *, utf8: bool) -> str:
-    return address_field("From", (author,), utf8=utf8)
+@lru_cache(maxsize=256)
+def _kept_field(name: str, entries: tuple[Address | Group, ...], *, utf8: bool) -> str:
+    """Write a field that is the same in most messages of an application."""
+    return address_field(name, entries, utf8=utf8)
 
 
 def needs_smtputf8(message: Message) -> bool:

@@ -1,6 +1,5 @@
 """A message as it will go over the wire, of which large contents are yet to be read."""
 
-from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
 from mailer.message import Source
@@ -28,12 +27,9 @@ Segment: TypeAlias = bytes | Streamed
 class Draft(NamedTuple):
     """A message: header and body, which an empty line will part.
 
-    Dots are not doubled: that is SMTP's business (RFC 5321, 4.5.2). Each segment begins where a
-    line does or with a line end, so that doubling them can go segment by segment.
-
     Attributes:
         header: its fields; each line ends with CRLF.
-        body: in segments that together are empty or end with CRLF.
+        body: in pieces that together are empty or end with CRLF.
     """
 
     header: bytes
@@ -53,22 +49,21 @@ class Draft(NamedTuple):
         return b"".join(part for part in whole if isinstance(part, bytes))
 
     def segments(self) -> list[Segment]:
-        """Return all of the message, small pieces joined."""
-        return joined([self.header, b"\r\n", *self.body])
+        """Return all of the message; small pieces are joined, and large ones are not copied.
 
-
-def joined(pieces: Iterable[Segment]) -> list[Segment]:
-    """Join neighbours, but do not copy what is large."""
-    segments: list[Segment] = []
-    small: list[bytes] = []
-    for piece in pieces:
-        if type(piece) is bytes and len(piece) < _LARGE:
-            small.append(piece)
-            continue
+        Dots are not doubled: that is SMTP's business (RFC 5321, 4.5.2). Each segment begins where
+        a line does or with a line end, so that doubling them can go segment by segment.
+        """
+        segments: list[Segment] = []
+        small: list[bytes] = [self.header, b"\r\n"]
+        for piece in self.body:
+            if type(piece) is bytes and len(piece) < _LARGE:
+                small.append(piece)
+                continue
+            if small:
+                segments.append(b"".join(small))
+                small = []
+            segments.append(piece)
         if small:
             segments.append(b"".join(small))
-            small = []
-        segments.append(piece)
-    if small:
-        segments.append(b"".join(small))
-    return segments
+        return segments

@@ -56,7 +56,7 @@ def unstructured(name: str, value: str, *, utf8: bool = False) -> str:
     and so does what would be taken for an encoded word, or lost at either end of the field.
     """
     _refuse_controls(name, value)
-    if _PLAIN.fullmatch(value) and len(name) + len(value) + 2 <= FOLD_AT:
+    if _is_plain(name, value):
         return f"{name}: {value}\r\n"
     tokens = split(value)
     start, end = _span_to_encode(value, tokens, MAX_LINE - len(name) - 2, utf8=utf8)
@@ -72,6 +72,8 @@ def verbatim(name: str, value: str) -> str:
         CannotBuild: if it is not ASCII, or has no space where a line must end.
     """
     _refuse_controls(name, value)
+    if _is_plain(name, value):
+        return f"{name}: {value}\r\n"
     if not value.isascii():
         raise CannotBuild(f"the header {name} can't hold {_first_other(value)!a}: it is ASCII only")
     tokens = split(value.replace("\t", " ").strip(" "))
@@ -88,6 +90,11 @@ def date(seconds: int) -> str:
         f"Date: {_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year:04} "
         f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000\r\n"
     )
+
+
+def _is_plain(name: str, value: str) -> bool:
+    """Whether a value fits on one line as it is, which most do."""
+    return len(name) + len(value) + 2 <= FOLD_AT and _PLAIN.fullmatch(value) is not None
 
 
 def _mailbox(name: str, value: str, *, utf8: bool) -> str:
@@ -112,13 +119,14 @@ def _span_to_encode(value: str, tokens: list[str], room: int, *, utf8: bool) -> 
     Those between go with them: between words encoded apart, spaces would vanish.
     """
     looks_encoded = "=?" in value and _may_look_encoded(value)
+    has_tab, is_long = "\t" in value, len(value) * 4 > room
     hard = [
         i
         for i, token in enumerate(tokens)
         if not (utf8 or token.isascii())
-        or "\t" in token  # unfolding would leave it, but much software makes it a space
+        or (has_tab and "\t" in token)  # unfolding would leave it, much software makes it a space
         or (looks_encoded and ("=?" in token or "?=" in token))
-        or (len(token) * 4 > room and len(token.encode()) > room)
+        or (is_long and len(token.encode()) > room)
     ]
     if value.startswith(" "):
         hard.append(0)

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from hashlib import sha256
-from itertools import chain, count
+from itertools import count
 from typing import NamedTuple, TypeAlias
 
 from mailer.mime.bodies import Encoded
-from mailer.mime.draft import Segment, joined
+from mailer.mime.draft import Segment
 
 
 class Leaf(NamedTuple):
@@ -54,8 +54,8 @@ def serialize(root: Part, seed: str) -> tuple[str, tuple[Segment, ...]]:
     seal = _seal(root, seed)
     boundaries = (f"=_{number:02}_{seal}" for number in count())
     boundary = next(boundaries)
-    pieces = chain(_content(root, boundary, boundaries), [b"\r\n"])
-    return _multipart_fields(root, boundary), tuple(joined(pieces))
+    pieces = (*_content(root, boundary, boundaries), b"\r\n")
+    return _multipart_fields(root, boundary), pieces
 
 
 def _content(part: Multipart, boundary: str, boundaries: Iterator[str]) -> Iterator[Segment]:
@@ -90,7 +90,8 @@ def _seal(root: Multipart, seed: str) -> str:
     literal = _literals(root)
     for attempt in count():
         seal = sha256(f"{seed}{attempt}".encode()).hexdigest()[:32]
-        if not any(seal.encode("ascii") in content for content in literal):
+        mark = seal.encode("ascii")
+        if not [content for content in literal if content.rfind(mark) >= 0]:
             break
     return seal
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -38,17 +39,30 @@ def every_field() -> Email:
     email = Email(
         from_email="Shop <shop@example.com>",
         to=["jm@example.org", "Ann <ann@example.org>"],
-        cc="bob@example.org",
+        cc=[Group("Team", (Address("bob@example.org"),)), "ben@example.org"],
         bcc=("carl@example.org",),
         reply_to=[],
+        sender="Office <office@example.com>",
         subject="Your order ✓",
         text="…",
         html="<p>…</p>",
+        amp=None,
+        calendar=None,
+        in_reply_to="<1@example.org>",
+        references=["<1@example.org>"],
+        list_unsubscribe="https://example.com/u",
+        one_click_unsubscribe=True,
+        auto_submitted="auto-generated",
+        importance="high",
         headers={"X-Order": "42"},
         attachments=[
             Attachment.from_path("invoice.pdf"),
             Attachment.from_path(Path("logo.png"), content_id="logo"),
+            Attachment.from_path("shared.pdf", upload=True),
             Attachment.from_bytes(b"a,b", filename="a.csv", content_type="text/csv"),
+            Attachment.from_url("https://files.example.com/terms.pdf"),
+            Attachment.from_uri("s3://invoices/42.pdf", sha256="0" * 64),
+            Attachment.from_message(EmailMessage()),
         ],
         envelope_sender="bounces@example.com",
         priority="high",
@@ -62,6 +76,8 @@ def every_field() -> Email:
         retry=RetryPolicy(delays=(60.0, 300.0), max_attempts=3),
     )
     Email(from_email="shop@example.com", to="jm@example.org", priority=Priority.LOW)
+    assert_type(Email.from_message(EmailMessage(), recipients="jm@example.org", tags=["a"]), Email)
+    Email.from_message(b"From: shop@example.com\n\n", envelope_sender="bounces@example.com")
     assert_type(email.from_email, Address)
     assert_type(email.to, tuple[Address | Group, ...])
     assert_type(email.recipients, tuple[Address, ...])
@@ -96,6 +112,8 @@ def synchronous() -> None:
         assert_type(mailer.enqueue_many(every_field() for _ in range(3)), list[Receipt])
         assert_type(mailer.get(receipt.id), Job)
         assert_type(mailer.wait(receipt.id, timeout=30), Job)
+        assert_type(mailer.preview(every_field()), bytes)
+        assert_type(mailer.message(receipt.id), bytes)
         assert_type(mailer.cancel(receipt.id), bool)
         mailer.retry(receipt.id)
         mailer.reschedule(receipt.id, datetime.now(UTC))
