@@ -12,6 +12,7 @@ from mailer.dkim.signature import BodyHash
 from mailer.dkim.signing import with_signatures
 from mailer.message import Message, Prepared
 from mailer.mime import (
+    CannotBuild,
     Draft,
     NeedsSmtpUtf8,
     build,
@@ -41,7 +42,7 @@ class Builder:
         job: Assignment,
         message: Message,
         recipients: Sequence[str],
-        extensions: frozenset[str],
+        extensions: Mapping[str, str],
         contents: Contents,
     ) -> tuple[Envelope, list[Segment]]:
         """Build what a server with these ``extensions`` can take.
@@ -62,11 +63,12 @@ class Builder:
             draft = build(message, attached, eight_bit=eight_bit, utf8_headers=smtputf8)
         if self.keys:
             draft = await self._signed(draft, message, contents)
+        _require_room(draft.size, extensions)
         segments: list[Segment] = [
             part if isinstance(part, bytes) else partial(contents.chunks, part)
             for part in draft.segments()
         ]
-        return Envelope(sender, recipients, smtputf8), segments
+        return Envelope(sender, recipients, smtputf8, draft.size), segments
 
     async def _signed(self, draft: Draft, message: Message, contents: Contents) -> Draft:
         """Put DKIM signatures before the header, by the keys of the author's domain."""
@@ -82,6 +84,13 @@ class Builder:
                     async for chunk in chunks:
                         body.update(chunk)
         return with_signatures(draft, message, keys, body)
+
+
+def _require_room(size: int, extensions: Mapping[str, str]) -> None:
+    """Refuse what the server would refuse, before it is sent (RFC 1870, 6.1)."""
+    limit = extensions.get("size", "").strip()
+    if limit.isdecimal() and 0 < int(limit[:20]) < size:
+        raise CannotBuild(f"the message has {size} bytes; the relay takes {int(limit[:20])} (SIZE)")
 
 
 async def _hash(body: BodyHash, part: bytes) -> None:

@@ -245,6 +245,19 @@ def test_a_utf8_local_part_is_sent_only_where_the_relay_takes_it(system, smtp):
     assert "SMTPUTF8" in job.attempts[0].reply
 
 
+def test_a_message_that_the_relay_would_not_take_is_not_sent_at_all(system):
+    with (
+        SmtpServerThread(extensions=("PIPELINING", "SIZE 2000")) as small,
+        system.worker(MAILER_RELAY_URL=small.url),
+    ):
+        fits = system.ended(system.enqueue(text="x" * 1000))
+        job = system.ended(system.enqueue(text="x\n" * 1000))
+        assert len(small.received[0].data) < 2000
+    assert (fits.state, job.state) == (JobState.SENT, JobState.FAILED)
+    assert "bytes; the relay takes 2000 (SIZE)" in job.recipients[0].reply
+    assert len(small.received) == 1
+
+
 def test_a_connection_that_the_server_closed_while_idle_costs_nothing(system, smtp):
     with system.worker():
         assert system.ended(system.enqueue()).state is JobState.SENT

@@ -88,6 +88,7 @@ def emails(draw):
 def wire_of(email, *, eight_bit, utf8_headers):
     job = new_job(email, SETTINGS)
     draft = render(job.message, job.blobs, eight_bit=eight_bit, utf8_headers=utf8_headers)
+    assert draft.size == len(bytes(draft))
     return bytes(draft)
 
 

@@ -74,7 +74,8 @@ class Connector:
         if transport is None or transport.is_closing():
             client.close()
             raise RelayFault(phase, "the server closed the connection")
-        extensions = frozenset(name.lower() for name in client.esmtp_extensions)
+        offered = client.esmtp_extensions.items()
+        extensions = {name.lower(): parameters for name, parameters in offered}
         return Session(transport, extensions, self.timeouts)
 
     def _wants_starttls(self, client: aiosmtplib.SMTP) -> bool:

@@ -5,7 +5,7 @@ the server allows it (RFC 2920), and keeps the reply of every recipient.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
 import attrs
@@ -26,7 +26,7 @@ class Session(asyncio.Protocol):
     """A session that is ready for MAIL."""
 
     def __init__(
-        self, transport: asyncio.Transport, extensions: frozenset[str], timeouts: Timeouts
+        self, transport: asyncio.Transport, extensions: Mapping[str, str], timeouts: Timeouts
     ) -> None:
         self.extensions = extensions
         self.failure: str | None = None
@@ -107,7 +107,9 @@ class Session(asyncio.Protocol):
         self._transport.close()
 
     def _commands(self, envelope: Envelope) -> list[bytes]:
-        options = " BODY=8BITMIME" if "8bitmime" in self.extensions else ""
+        options = f" SIZE={envelope.size}" if envelope.size and "size" in self.extensions else ""
+        if "8bitmime" in self.extensions:
+            options += " BODY=8BITMIME"
         if envelope.smtputf8:
             options += " SMTPUTF8"
         lines = [f"MAIL FROM:<{envelope.sender}>{options}\r\n"]

@@ -35,11 +35,13 @@ class Envelope:
     Attributes:
         sender: of MAIL FROM; empty for the null sender.
         smtputf8: some address has a UTF-8 local part, and the server takes it (RFC 6531).
+        size: of the message, in bytes (RFC 1870); 0 where it is not said.
     """
 
     sender: str
     recipients: Sequence[str]
     smtputf8: bool = False
+    size: int = 0
 
 
 @attrs.frozen

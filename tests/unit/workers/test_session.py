@@ -118,6 +118,9 @@ async def test_many_transactions_share_a_session(serving, extensions):
     [
         ((), ONE, b"MAIL FROM:<from@example.com>\r\n"),
         (("8BITMIME",), ONE, b"MAIL FROM:<from@example.com> BODY=8BITMIME\r\n"),
+        (("SIZE 9",), Envelope("", ["a@b"], size=7), b"MAIL FROM:<> SIZE=7\r\n"),
+        (("SIZE",), Envelope("", ["a@b"], size=7), b"MAIL FROM:<> SIZE=7\r\n"),
+        ((), Envelope("", ["a@b"], size=7), b"MAIL FROM:<>\r\n"),
         ((), Envelope("", ["a@example.org"]), b"MAIL FROM:<>\r\n"),
         (
             ("8BITMIME", "SMTPUTF8"),
@@ -125,7 +128,7 @@ async def test_many_transactions_share_a_session(serving, extensions):
             "MAIL FROM:<jörg@example.com> BODY=8BITMIME SMTPUTF8\r\n".encode(),
         ),
     ],
-    ids=["plain", "8BITMIME", "null sender", "SMTPUTF8"],
+    ids=["plain", "8BITMIME", "SIZE", "SIZE of no limit", "no SIZE", "null sender", "SMTPUTF8"],
 )
 async def test_mail_says_only_what_the_server_understands(talking, extensions, envelope, mail):
     said = []
