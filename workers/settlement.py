@@ -8,6 +8,7 @@ from mailer.job import Attempt, Decision, JobState, Recipient, RecipientState
 from mailer.retry import RetryPolicy
 from mailer.store.agenda import ENDED, NOW, Assignment, Result
 from mailer.store.records import at
+from workers.hints import wait_in
 from workers.outcome import Outcome, Verdict
 from workers.retry import GiveUp, decide
 
@@ -57,7 +58,9 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances) -> Result:
     if left:
         policy = job.head.retry or given.policy
         age = given.now_ms - job.since_ms
-        step = decide(policy, tries=max(tries, 1), age_ms=age, chance=given.chance)
+        step = decide(
+            policy, tries=max(tries, 1), age_ms=age, chance=given.chance, wait=_wait(outcome)
+        )
         if paused and age < policy.give_up_after * 1000:
             decision, due = Decision.PAUSE, given.now_ms + given.pause_ms
         elif more_at_once:
@@ -122,6 +125,12 @@ def _after(recipients: Sequence[Recipient], outcome: Outcome) -> tuple[Recipient
         else:
             after.append(recipient)
     return tuple(after)
+
+
+def _wait(outcome: Outcome) -> float | None:
+    """Find the longest wait that was asked for with a deferral."""
+    deferrals = (j.reply for j in outcome.judgements if j.verdict is Verdict.DEFERRED)
+    return max((wait for reply in deferrals if (wait := wait_in(reply))), default=None)
 
 
 def _given_up(recipients: Sequence[Recipient]) -> tuple[Recipient, ...]:

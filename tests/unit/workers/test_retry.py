@@ -40,6 +40,37 @@ def test_jitter_only_lengthens_a_delay(jitter, chance, delay_ms):
     assert decide(RetryPolicy(jitter=jitter), tries=1, age_ms=0, chance=chance) == Retry(delay_ms)
 
 
+@pytest.mark.parametrize(
+    ("tries", "wait", "delay_ms"),
+    [
+        (1, None, MINUTE),
+        (1, 300.0, 5 * MINUTE),
+        (1, 30.0, MINUTE),
+        (7, 300.0, 5 * MINUTE),
+        (7, 1.0, MINUTE),
+        (1, 7200.0, 2 * HOUR),
+    ],
+    ids=["no word", "later", "too soon", "sooner than the policy", "far too soon", "much later"],
+)
+def test_what_the_server_asks_for_counts_instead_of_the_policy_s_delay(tries, wait, delay_ms):
+    step = decide(RetryPolicy(), tries=tries, age_ms=0, chance=0.0, wait=wait)
+    assert step == Retry(delay_ms)
+    policy = RetryPolicy(jitter=0.5)
+    jittered = decide(policy, tries=tries, age_ms=0, chance=1.0, wait=wait)
+    assert jittered == Retry(round(delay_ms * 1.5))
+
+
+def test_a_policy_that_is_quick_stays_quick_where_the_server_agrees():
+    quick = RetryPolicy(delays=(2.0,))
+    assert decide(quick, tries=1, age_ms=0, chance=0.0, wait=1.0) == Retry(2000)
+
+
+def test_a_wait_beyond_the_end_of_patience_is_the_end():
+    policy = RetryPolicy(give_up_after=3600)
+    step = decide(policy, tries=1, age_ms=0, chance=0.0, wait=7200.0)
+    assert step == GiveUp("given up after 1 hours")
+
+
 @given(tries=st.integers(1, 1000), jitter=st.floats(0, 1), chance=st.floats(0, 1))
 def test_a_delay_is_at_least_that_of_the_policy_and_at_most_longer_by_the_jitter(
     tries, jitter, chance

@@ -308,6 +308,29 @@ def test_what_was_not_tried_is_handed_back_as_it_was(tries, state):
     assert (result.recipients, result.attempt) == (job.recipients, None)
 
 
+@pytest.mark.parametrize(
+    ("words", "due"),
+    [
+        (["450 Greylisted, try again in 600 seconds"], 10 * MINUTE),
+        (["450 try again in 600 seconds", "451 retry after 2 hours"], 2 * HOUR),
+        (["450 try again in 600 seconds", "451 later"], 10 * MINUTE),
+        (["451 later"], MINUTE),
+    ],
+    ids=["a wait", "the longest", "of one", "none"],
+)
+def test_the_next_attempt_is_when_the_server_asked_for_it(words, due):
+    judgements = [Judgement(DEFERRED, said) for said in words]
+    heard = Outcome(Phase.RCPT, judgements, Reply.of(450, "x"), words[0])
+    result = settle(assignment("p" * len(words)), heard, circumstances())
+    assert result.due_ms == SINCE + due
+
+
+def test_a_refusal_s_wait_holds_nobody_up():
+    judgements = [Judgement(REFUSED, "550 try again in 7 hours"), Judgement(DEFERRED, "450 later")]
+    heard = Outcome(Phase.RCPT, judgements, Reply.of(450, "later"), "450 later")
+    assert settle(assignment("pp"), heard, circumstances()).due_ms == SINCE + MINUTE
+
+
 def test_those_open_are_the_pending_and_the_deferred():
     states = [recipient.state for recipient in open_recipients(recipients("padrus"))]
     assert states == [RecipientState.PENDING, RecipientState.DEFERRED]
