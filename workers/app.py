@@ -9,10 +9,12 @@ from mailer.settings import Settings, current_settings
 from workers.bootstep import CourierStep
 from workers.carriage import PRIORITIES, QUEUE
 
+INCLUDED = ["workers.tasks", "workers.control"]
+
 
 def make_app(settings: Settings) -> Celery:
     """Make the app that ``celery -A workers worker`` runs."""
-    app = Celery("mailer", broker=settings.broker.get_secret_value(), include=["workers.tasks"])
+    app = Celery("mailer", broker=settings.broker.get_secret_value(), include=INCLUDED)
     timeout = settings.store_timeout_seconds
     app.conf.update(
         # ids only, and nothing that could run code when it is read

@@ -78,6 +78,10 @@ class CourierThread:
         """Hand a batch to the courier; returns once its jobs are under way."""
         self._thread.submit(self._courier.accept(ids, dispatcher, ticket)).result()
 
+    def cancel(self, ids: Sequence[str]) -> list[str]:
+        """Cancel those of the jobs that wait; returns their ids."""
+        return self._thread.submit(self._courier.cancel(ids)).result()
+
     def drain(self) -> None:
         """Stop; see `Courier.drain`. The loop stays for batches that Celery still hands in."""
         self._thread.submit(self._courier.drain()).result()

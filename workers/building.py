@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
+from itertools import chain
 
 import attrs
+import structlog
 
 from mailer.dkim.keys import DkimKey, keys_for
+from mailer.dkim.record import problem_with
 from mailer.dkim.signature import BodyHash
 from mailer.dkim.signing import with_signatures
 from mailer.message import Message, Prepared
@@ -24,6 +27,7 @@ from mailer.store.agenda import Assignment
 from workers.contents import Contents
 from workers.smtp.transaction import Envelope, Segment
 
+log = structlog.get_logger()
 _HASHED_AT_ONCE = 1024 * 1024  # bytes between which other tasks get their turn
 
 
@@ -109,3 +113,10 @@ async def _completed(
     body = await contents.lines(prepared.body, whole=to_be_encoded)
     draft = complete(prepared, body, seconds)
     return to_seven_bit(draft) if to_be_encoded else draft
+
+
+async def warn_of_unpublished(keys: Mapping[str, Sequence[DkimKey]]) -> None:
+    """Warn of DKIM keys that verifiers would not find; nobody waits for it."""
+    for key in chain.from_iterable(keys.values()):
+        if problem := await asyncio.to_thread(problem_with, key):
+            log.warning("DKIM signatures may not verify", reason=problem)

@@ -3,25 +3,24 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Any
 
 import structlog
 
-from mailer.dkim.keys import DkimKey
-from mailer.dkim.record import problem_with
 from mailer.dkim.signing import dkim_keys
-from mailer.errors import StoreUnavailable
-from mailer.job import Decision
+from mailer.errors import JobNotFound, StoreUnavailable
+from mailer.job import JobState
 from mailer.settings import Settings
 from mailer.store.agenda import Agenda, Assignment, Result
 from mailer.store.blobs import Blobs
+from mailer.store.jobs import Jobs
 from mailer.store.keys import Keys
 from mailer.store.operation import Operation
 from mailer.store.runners import AsyncRunner
-from workers.building import Builder
+from workers.building import Builder, warn_of_unpublished
 from workers.clock import ServerClock
 from workers.contents import Budget, Contents
 from workers.delivery import Batch, Deliverer
@@ -31,6 +30,7 @@ from workers.fetches import Fetches
 from workers.fetching import Fetcher
 from workers.journal import Journal
 from workers.leases import Leases
+from workers.logs import log_result
 from workers.relay import Breaker, Relay
 from workers.settlement import hand_back
 from workers.smtp.pool import Connector, Pool
@@ -66,6 +66,7 @@ class Courier:
         self._events = events
         self._give_up = give_up
         self._agenda = Agenda(keys)
+        self._jobs = Jobs(keys, idempotency_seconds=settings.idempotency_seconds)
         self._runner = AsyncRunner.connect(url, timeout)
         self._clock = ServerClock()
         self._leases = Leases(self._agenda, self._runner, settings.lease_seconds)
@@ -127,7 +128,7 @@ class Courier:
         self._draining = False
         self._deliveries: dict[asyncio.Task[None], tuple[Assignment, Batch]] = {}
         self._background: set[asyncio.Task[Any]] = set()
-        self._keep(_check_published(dkim))
+        self._keep(warn_of_unpublished(dkim))
         self._dispatching = self._serve(self._dispatcher.run())
         self._services = [
             self._serve(self._journal.keep_writing()),
@@ -158,6 +159,20 @@ class Courier:
             task = asyncio.create_task(self._deliverer.deliver(job, batch))
             self._deliveries[task] = (job, batch)
             task.add_done_callback(self._deliveries.pop)
+
+    async def cancel(self, ids: Sequence[str]) -> list[str]:
+        """Cancel those of the jobs that wait, and announce it; returns their ids.
+
+        Raises:
+            StoreUnavailable: some may be canceled, others not.
+        """
+        canceled = []
+        for job_id in ids:
+            with suppress(JobNotFound):
+                if await self._runner.run(self._jobs.cancel(job_id)) is JobState.CANCELED:
+                    canceled.append(job_id)
+        self._events.canceled(canceled)
+        return canceled
 
     async def drain(self) -> None:
         """Stop: hand back what waits, let running transactions end, and record it all."""
@@ -190,7 +205,7 @@ class Courier:
         for result, in_time in zip(results, done, strict=True):
             if in_time:
                 self._events.ended(result)
-                _log(result)
+                log_result(result)
             else:
                 log.warning("lease lost: result not recorded", job=result.lease.job_id)
 
@@ -245,13 +260,6 @@ class Courier:
         return task
 
 
-async def _check_published(keys: Mapping[str, Sequence[DkimKey]]) -> None:
-    """Warn of DKIM keys that verifiers would not find; nobody waits for it."""
-    for key in chain.from_iterable(keys.values()):
-        if problem := await asyncio.to_thread(problem_with, key):
-            log.warning("DKIM signatures may not verify", reason=problem)
-
-
 async def _canceled(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks until they have ended: redis-py swallows a cancellation now and then."""
     left = {task for task in tasks if not task.done()}
@@ -259,20 +267,3 @@ async def _canceled(tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=0.05)
-
-
-def _log(result: Result) -> None:
-    attempt = result.attempt
-    if attempt is None:
-        log.info("handed back", job=result.lease.job_id)
-        return
-    level = {Decision.SENT: log.debug, Decision.FAIL: log.warning}.get(attempt.decision, log.info)
-    level(
-        result.state,
-        job=result.lease.job_id,
-        attempt=attempt.n,
-        phase=attempt.phase,
-        code=attempt.code,
-        enhanced_code=attempt.enhanced_code,
-        next_attempt_at=attempt.next_attempt_at,
-    )

@@ -57,6 +57,13 @@ class TaskEvents:
         else:
             self._add("task-failed", uuid, now, exception=reply, traceback=None, eta=None)
 
+    def canceled(self, ids: Sequence[str]) -> None:
+        """Announce jobs that will not be sent."""
+        now = time.time()
+        for job_id in ids:
+            told = {"terminated": False, "signum": None, "expired": False}
+            self._add("task-revoked", job_id, now, **told, eta=None)
+
     async def keep_publishing(self) -> None:
         """Publish what has collected; runs until it is canceled."""
         while True:

@@ -2,6 +2,11 @@
 
 import structlog
 
+from mailer.job import Decision
+from mailer.store.agenda import Result
+
+log = structlog.get_logger()
+
 
 def configure_logs() -> None:
     """Render ``log.info("deferred", job=…)`` as ``event='deferred' job=…`` on the logger's name."""
@@ -15,4 +20,22 @@ def configure_logs() -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
+    )
+
+
+def log_result(result: Result) -> None:
+    """Tell operators what an attempt came to, as loudly as it matters."""
+    attempt = result.attempt
+    if attempt is None:
+        log.info("handed back", job=result.lease.job_id)
+        return
+    level = {Decision.SENT: log.debug, Decision.FAIL: log.warning}.get(attempt.decision, log.info)
+    level(
+        result.state,
+        job=result.lease.job_id,
+        attempt=attempt.n,
+        phase=attempt.phase,
+        code=attempt.code,
+        enhanced_code=attempt.enhanced_code,
+        next_attempt_at=attempt.next_attempt_at,
     )

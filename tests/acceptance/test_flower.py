@@ -5,6 +5,7 @@ import urllib.request
 
 import pytest
 
+from mailer import JobState
 from mailer.testing import eventually, greylist, refuse
 from mailer.testing.processes import FlowerProcess
 
@@ -19,6 +20,24 @@ def flower(system):
 def tasks(flower: FlowerProcess) -> dict[str, dict]:
     with urllib.request.urlopen(f"{flower.url}/api/tasks?limit=100", timeout=5) as reply:
         return json.load(reply)
+
+
+def test_to_revoke_an_email_in_flower_cancels_it(system, smtp, flower):
+    smtp.faults += [greylist("grey@", times=None)]
+    with system.worker(MAILER_RETRY_DELAYS="600"), system.worker("w2"):
+        sent = system.enqueue("ann@example.org")
+        system.ended(sent)
+        deferred = system.enqueue("grey@example.org")
+        eventually(lambda: tasks(flower).get(deferred, {}).get("state") == "RETRY")
+        for job_id in (deferred, sent, "unknown"):
+            request = urllib.request.Request(
+                f"{flower.url}/api/task/revoke/{job_id}", method="POST", data=b""
+            )
+            urllib.request.urlopen(request, timeout=10).close()
+        assert system.ended(deferred).state is JobState.CANCELED
+        eventually(lambda: tasks(flower)[deferred]["state"] == "REVOKED")
+    assert system.mailer.get(sent).state is JobState.SENT
+    assert tasks(flower)[sent]["state"] == "SUCCESS"
 
 
 def test_flower_has_a_row_for_each_email_with_its_retries(system, smtp, flower):
