@@ -165,14 +165,19 @@ class Email:
             raise InvalidEmail(
                 "one_click_unsubscribe", "needs an https URI in list_unsubscribe (RFC 8058)"
             )
-        ours = {name.lower() for name, _ in self.typed_headers}
-        for name in self.headers:
-            if name.lower() in ours:
-                raise InvalidEmail(f"headers[{name!r}]", "is set by a field of its own as well")
+        self._check_headers()
         if self.delivery != "at-least-once":
             raise InvalidEmail("delivery", "only 'at-least-once' is known to this version")
         if self.relay is not None:
             raise InvalidEmail("relay", "this version has one relay, MAILER_RELAY_URL")
+
+    def _check_headers(self) -> None:
+        ours = {name.lower() for name, _ in self.typed_headers}
+        if self.sender:
+            ours.add("sender")
+        for name in self.headers:
+            if name.lower() in ours:
+                raise InvalidEmail(f"headers[{name!r}]", "is set by a field of its own as well")
 
     @property
     def recipients(self) -> tuple[Address, ...]:
@@ -185,10 +190,8 @@ class Email:
 
     @property
     def typed_headers(self) -> tuple[tuple[str, str], ...]:
-        """The header fields that have fields of their own here, by name and value."""
+        """The header fields, but those of addresses, that have fields of their own here."""
         found: list[tuple[str, str]] = []
-        if self.sender:
-            found.append(("Sender", str(self.sender)))
         if self.in_reply_to:
             found.append(("In-Reply-To", self.in_reply_to))
         if thread := self.references or (self.in_reply_to and (self.in_reply_to,)):

@@ -82,6 +82,7 @@ def _written(email: Email, message_id: str, settings: Settings) -> tuple[Message
         to=email.to,
         cc=email.cc,
         reply_to=email.reply_to,
+        sender=email.sender,
         subject=email.subject,
         text=text,
         amp=email.amp,

@@ -69,6 +69,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     to: tuple[Address | Group, ...] = ()
     cc: tuple[Address | Group, ...] = ()
     reply_to: tuple[Address | Group, ...] = ()
+    sender: Address | None = None
     subject: str = ""
     text: str | None = None
     amp: str | None = None

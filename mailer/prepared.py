@@ -17,6 +17,7 @@ from mailer.errors import InvalidEmail
 _FIELD = re.compile(r"([!-9;-~]+)[ \t]*:((?:[^\r]|\r\n[ \t])*)\r\n")
 _FOLD = re.compile(r"\r?\n([ \t])")
 _EMPTY_GROUP = re.compile(r"(?:\A|(?<=[,;]))[^:;,<>@\"]*:[ \t]*;")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
 _MESSAGE_ID = re.compile(r"<[!-;=?A-~]+@[!-;=?A-~]+>")
 _MAX_LINE = 998  # RFC 5322, 2.1.1
 _MAX_HEADER = 256 * 1024
@@ -27,6 +28,8 @@ _ONCE = frozenset(
 )
 # who gets it secretly, and what is written at delivery only (RFC 5321, 4.4)
 _REMOVED = frozenset({"bcc", "resent-bcc", "return-path"})
+
+_NO_LIST = "is no list of addresses with commas between them"
 
 Field = tuple[str, str, str]  # its name, its value unfolded, and all of it as it stands
 
@@ -101,8 +104,9 @@ def serialized(message: LibraryMessage | bytes) -> bytes:
     # word into a real one, and so a value into a field of its own (CVE-2024-6923)
     rules: Any = message.policy
     try:
-        for name, value in message.items():
-            _check_field(name, str(value))
+        for part in message.walk():
+            for name, value in part.items():
+                _check_field(name, str(value))
         return message.as_bytes(policy=rules.clone(linesep="\r\n", mangle_from_=False))
     except InvalidEmail:
         raise
@@ -172,7 +176,10 @@ def _own_id(values: dict[str, str]) -> str | None:
 
 def _author(value: str) -> Address:
     """Read From; of several authors the first."""
-    name, mailbox = _read("from", value)[0]
+    found = _read("from", value)
+    if not found:
+        raise InvalidEmail("message['from']", "is missing")
+    name, mailbox = found[0]
     return Address(_address("from", mailbox).email, _decoded(name))
 
 
@@ -189,14 +196,18 @@ def _read(name: str, value: str) -> list[tuple[str, str]]:
     if not value.strip(" ,"):
         return []
     try:
-        return getaddresses([value])
+        found = getaddresses([value])
     except RecursionError:
         raise InvalidEmail(f"message[{name!r}]", "is nested too deeply") from None
+    # of "a@example.com <b@example.com>" some versions of the library make two (CVE-2023-27043)
+    if len(found) > 1 + _QUOTED.sub("", value).count(","):
+        raise InvalidEmail(f"message[{name!r}]", _NO_LIST)
+    return found
 
 
 def _address(name: str, mailbox: str) -> Address:
     if not mailbox:  # what the parser makes of anything that it can't read
-        raise InvalidEmail(f"message[{name!r}]", "is no list of addresses with commas between them")
+        raise InvalidEmail(f"message[{name!r}]", _NO_LIST)
     try:
         return Address(mailbox)
     except InvalidEmail as error:
@@ -209,4 +220,6 @@ def _decoded(value: str) -> str:
         text = str(make_header(decode_header(value)))
     except (MessageError, LookupError, ValueError):
         return value
-    return FORBIDDEN_IN_HEADERS.sub("\ufffd", text)
+    text = FORBIDDEN_IN_HEADERS.sub("\ufffd", text)
+    # a word within a word: no reader decodes it, but what decodes the record could
+    return text.replace("=?", "= ?") if forbidden_in_headers(text) else text

@@ -72,7 +72,7 @@ def _encoded_text(text: str, *, eight_bit: bool) -> Encoded:
         raise CannotBuild(f"a lone surrogate at character {error.start} of a body") from None
     if (eight_bit or text.isascii()) and _survives(raw):
         return Encoded("7bit" if text.isascii() else "8bit", raw.replace(b"\n", b"\r\n"))
-    return _shorter(raw)
+    return Encoded(*encode_lines(raw))
 
 
 def encode_attachment(content_type: str, data: bytes, *, eight_bit: bool) -> Encoded:
@@ -134,8 +134,8 @@ def _has_long_line(raw: bytes) -> bool:
     return False
 
 
-def _shorter(raw: bytes) -> Encoded:
-    """Encode as quoted-printable or base64, whichever is shorter.
+def encode_lines(raw: bytes) -> tuple[str, bytes]:
+    """Encode as quoted-printable or base64, whichever is shorter; tell which it was.
 
     Args:
         raw: with LF for line ends.
@@ -146,8 +146,8 @@ def _shorter(raw: bytes) -> Encoded:
     if length + 2 * len(raw.translate(None, _QP_LITERAL)) <= in_base64:
         quoted = _quoted_printable(raw)
         if len(quoted) <= in_base64:
-            return Encoded("quoted-printable", quoted)
-    return Encoded("base64", encode_base64(raw.replace(b"\n", b"\r\n")))
+            return "quoted-printable", quoted
+    return "base64", encode_base64(raw.replace(b"\n", b"\r\n"))
 
 
 def _quoted_printable(raw: bytes) -> bytes:

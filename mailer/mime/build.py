@@ -59,6 +59,8 @@ def _header(message: Message, *, utf8: bool) -> str:
         fields.append("To: undisclosed-recipients:;\r\n")
     if message.reply_to:
         fields.append(_kept_field("Reply-To", message.reply_to, utf8=utf8))
+    if message.sender:
+        fields.append(_kept_field("Sender", (message.sender,), utf8=utf8))
     fields.append(headers.unstructured("Subject", message.subject, utf8=utf8))
     fields.append(headers.date(message.date))
     fields.append(headers.verbatim("Message-ID", message.message_id))
@@ -77,8 +79,12 @@ def needs_smtputf8(message: Message) -> bool:
     """Whether an address in the header has a UTF-8 local part, or the header is UTF-8 already."""
     if message.prepared:
         return not message.prepared.header.isascii()
-    listed = mailboxes_of((message.from_email, *message.to, *message.cc, *message.reply_to))
-    return any(address.needs_smtputf8 for address in listed)
+    listed = [message.from_email, *message.to, *message.cc, *message.reply_to]
+    if message.sender:
+        listed.append(message.sender)
+    return any(address.needs_smtputf8 for address in mailboxes_of(listed)) or any(
+        headers.needs_smtputf8(name, value) for name, value in message.headers
+    )
 
 
 def _tree(message: Message, attached: Sequence[Encoded], *, eight_bit: bool) -> Part:

@@ -49,6 +49,13 @@ def check_header(name: str, value: str) -> None:
     custom(name, value, utf8=True)
 
 
+def needs_smtputf8(name: str, value: str) -> bool:
+    """Whether a field that `custom` can write holds an address with a UTF-8 local part."""
+    if value.isascii() or SYNTAXES.get(name.lower()) is not Syntax.MAILBOX:
+        return False
+    return Address.parse(value).needs_smtputf8
+
+
 def unstructured(name: str, value: str, *, utf8: bool = False) -> str:
     """Write text that a person reads: a Subject, or a field that no standard knows.
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from mailer.errors import AttachmentUnavailable
 from mailer.message import Message, Source
 from mailer.mime.bodies import encode_attachment
-from mailer.mime.build import build
+from mailer.mime.build import build, needs_smtputf8
 from mailer.mime.draft import Draft
+from mailer.mime.errors import NeedsSmtpUtf8
 from mailer.mime.prepared import complete, to_seven_bit
 
 
@@ -24,6 +25,7 @@ def render(
 
     Raises:
         AttachmentUnavailable: if ``contents`` lacks one.
+        NeedsSmtpUtf8, CannotBuild: as `build` does.
     """
 
     def content(source: Source) -> bytes:
@@ -35,6 +37,8 @@ def render(
             ) from None
 
     if message.prepared:
+        if needs_smtputf8(message) and not utf8_headers:
+            raise NeedsSmtpUtf8("a prepared header in UTF-8 needs a relay that offers SMTPUTF8")
         draft = complete(message.prepared, content(message.prepared.body), message.date)
         return to_seven_bit(draft) if message.prepared.eight_bit and not eight_bit else draft
     attached = [

@@ -67,6 +67,16 @@ def test_a_field_is_written_as_its_standard_says(fields, lines):
     assert [line for line in lines if line not in found] == []
 
 
+@pytest.mark.parametrize(
+    "fields", [{"sender": "jörg@example.com"}, {"headers": {"Errors-To": "jörg@example.com"}}]
+)
+def test_any_address_in_the_header_may_need_smtputf8(fields):
+    from mailer.mime import needs_smtputf8
+
+    assert needs_smtputf8(new_job(Email(**(LEAST | fields)), load_settings()).message)
+    assert not needs_smtputf8(new_job(Email(**LEAST, sender="J <j@b.c>"), load_settings()).message)
+
+
 def test_the_members_of_groups_are_recipients():
     email = Email(
         from_email="a@b.example",

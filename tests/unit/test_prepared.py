@@ -116,6 +116,9 @@ def test_lists_and_groups_are_read(to, found):
         (PLAIN.replace(b"b@example.org", b"b@example.org c@example.org"), "message['to']"),
         (PLAIN.replace(b"b@example.org", b"b@example.org, <<c"), "message['to']"),
         (PLAIN.replace(b"b@example.org", b"\xc3\xbc@"), "message['to']"),
+        (PLAIN.replace(b"Shop <a@example.com>", b","), "message['from']: is missing"),
+        # CVE-2023-27043
+        (PLAIN.replace(b"b@example.org", b"b@example.org <c@example.org>)<d@e.f"), "message['to']"),
         ("From: a@example.com", "is an email.message.EmailMessage or bytes, not str"),
         (None, "is an email.message.EmailMessage or bytes, not NoneType"),
         *(
@@ -190,6 +193,32 @@ def test_for_a_relay_of_seven_bits_a_body_of_eight_is_encoded():
     assert b"Gr\xc3\xbc\xc3\x9fe" in wire_of(EIGHT_BIT + PLAIN + "Grüße\n".encode())
 
 
+def test_parts_of_eight_bits_are_encoded_each_for_itself():
+    made = EmailMessage()
+    made["From"], made["To"], made["X-Own"] = "a@example.com", "b@example.org", "two  spaces"
+    made.set_content("Grüße\n", cte="8bit")
+    made.add_alternative("<p>plain</p>\n", subtype="html", cte="7bit")
+    made.add_attachment(b"\x00\xff", maintype="application", subtype="pdf", filename="c")
+    wire = wire_of(made, eight_bit=False)
+    assert wire.isascii()
+    assert b"X-Own: two  spaces\r\n" in wire
+    found = message_from_bytes(wire, policy=policy.default)
+    text, html = found.get_body(["plain"]), found.get_body(["html"])
+    assert text.get_content().replace("\r\n", "\n") == "Grüße\n"
+    assert html["Content-Transfer-Encoding"] == "7bit"
+    assert next(found.iter_attachments()).get_content() == b"\x00\xff"
+
+
+def test_a_signed_part_is_never_changed():
+    inner = b"Content-Type: text/plain; charset=utf-8\n\n\xc3\xbc\n"
+    message = (
+        b'From: a@example.com\nTo: b@example.org\nContent-Type: multipart/mixed; boundary="m"\n\n'
+        b'--m\nContent-Type: multipart/signed; boundary="s"\n\n--s\n' + inner + b"--s--\n--m--\n"
+    )
+    with pytest.raises(CannotBuild, match="8BITMIME"):
+        wire_of(message, eight_bit=False)
+
+
 @pytest.mark.parametrize(
     "signature",
     [
@@ -208,6 +237,6 @@ def test_what_is_signed_is_never_changed(signature):
 def test_a_body_without_end_is_refused_with_the_limit_s_name():
     large = EmailMessage()
     large["From"], large["To"] = "a@example.com", "b@example.org"
-    large.add_attachment(bytes(1000), maintype="a", subtype="b", filename="c")
+    large.add_attachment(bytes(1000), maintype="application", subtype="pdf", filename="c")
     with pytest.raises(InvalidEmail, match="MAILER_MAX_ATTACHMENT_BYTES"):
         new_job(Email.from_message(large), load_settings(max_attachment_bytes=100))
