@@ -20,8 +20,8 @@ _SIGNED = re.compile(
 _ENCODING = re.compile(
     r"^content-transfer-encoding[ \t]*:(?:[^\r]|\r\n[ \t])*\r\n", re.IGNORECASE | re.MULTILINE
 )
-# whose signature would not fit, and what is only a piece of a message (RFC 2046, 5.2.2)
-_UNCHANGEABLE = frozenset({"multipart/signed", "message/partial"})
+# what may hold parts encoded anew: no other message/… may (RFC 2046, 5.2), nor what is signed
+_CHANGEABLE = re.compile(r"multipart/(?!signed\Z)|message/(?:rfc822|global)\Z")
 # the fields of parts stay as they are, whatever is in them
 _AS_IT_IS = policy.compat32.clone(cte_type="8bit", linesep="\r\n", max_line_length=0)
 
@@ -69,8 +69,8 @@ def _encode_parts(part: LibraryMessage) -> bool:
     payload: Any = part.get_payload()
     if isinstance(payload, list):
         eight_bit = max(map(_encode_parts, payload), default=False)  # of all, not up to the first
-        if eight_bit and part.get_content_type() in _UNCHANGEABLE:
-            raise CannotBuild(f"a part of {part.get_content_type()} in 8 bits needs 8BITMIME")
+        if eight_bit and not _CHANGEABLE.match(part.get_content_type()):
+            raise CannotBuild("a signed or partial part in 8 bits needs 8BITMIME")
     else:
         eight_bit = not str(payload).isascii()
         if eight_bit:

@@ -6,7 +6,7 @@ import pytest
 
 from mailer import Address, Attachment, Email, Group, InvalidEmail, load_settings
 from mailer.enqueueing import new_job
-from mailer.mime import render
+from mailer.mime import NeedsSmtpUtf8, needs_smtputf8, render
 
 INVITATION = "BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nEND:VCALENDAR\r\n"
 LEAST = {"from_email": "shop@example.com", "to": "jm@example.org"}
@@ -27,6 +27,18 @@ def refused(**fields):
     ("fields", "lines"),
     [
         ({"sender": "Büro <b@example.com>"}, ["Sender: =?utf-8?b?QsO8cm8=?= <b@example.com>"]),
+        (
+            {"sender": Address("b@example.com", "=?utf-8?q?x?=")},
+            ["Sender: =?utf-8?b?PT91dGYtOD9xP3g/PQ==?= <b@example.com>"],
+        ),
+        (
+            {"sender": Address("b@example.com", "Bü <ro>")},
+            ["Sender: =?utf-8?b?QsO8IDxybz4=?= <b@example.com>"],
+        ),
+        (
+            {"sender": Address("b@example.com", "Office <b>, Ltd.")},
+            ['Sender: "Office <b>, Ltd." <b@example.com>'],
+        ),
         ({"in_reply_to": "<1@x.example>"}, ["In-Reply-To: <1@x.example>"]),
         ({"in_reply_to": "1@x.example"}, ["References: <1@x.example>"]),
         (
@@ -67,14 +79,31 @@ def test_a_field_is_written_as_its_standard_says(fields, lines):
     assert [line for line in lines if line not in found] == []
 
 
-@pytest.mark.parametrize(
-    "fields", [{"sender": "jörg@example.com"}, {"headers": {"Errors-To": "jörg@example.com"}}]
-)
-def test_any_address_in_the_header_may_need_smtputf8(fields):
-    from mailer.mime import needs_smtputf8
+def test_a_sender_whose_name_is_longer_than_a_line_is_written():
+    lines = header(sender=Address("b@example.com", "x" * 2000)).split("\r\n")
+    assert max(map(len, lines)) <= 76
 
-    assert needs_smtputf8(new_job(Email(**(LEAST | fields)), load_settings()).message)
-    assert not needs_smtputf8(new_job(Email(**LEAST, sender="J <j@b.c>"), load_settings()).message)
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sender": "bü@example.com"},
+        {"headers": {"Sender": "Büro <bü@example.com>"}},
+        {"cc": Group("Team", ["bü@example.com"])},
+    ],
+    ids=["sender", "a custom header", "a group"],
+)
+def test_an_address_in_utf8_wants_a_relay_for_it_wherever_it_stands(fields):
+    message = new_job(Email(**(LEAST | fields)), load_settings()).message
+    assert needs_smtputf8(message)
+    assert "bü@example.com".encode() in bytes(render(message, {}, utf8_headers=True))
+    with pytest.raises(NeedsSmtpUtf8):
+        render(message, {})
+
+
+def test_a_name_in_utf8_wants_no_relay_for_it():
+    fields = {"sender": "Büro <b@example.com>", "headers": {"Errors-To": "Bü <b@example.com>"}}
+    assert not needs_smtputf8(new_job(Email(**LEAST, **fields), load_settings()).message)
 
 
 def test_the_members_of_groups_are_recipients():
@@ -127,6 +156,31 @@ def test_the_members_of_groups_are_recipients():
             "headers['IMPORTANCE']",
             "a field",
         ),
+        ({"headers": {"X-Priority": "2"}, "importance": "low"}, "headers['X-Priority']", "a field"),
+        (
+            {"headers": {"References": "<a@b>"}, "in_reply_to": "<a@b>"},
+            "headers['References']",
+            "a field",
+        ),
+        (
+            {"headers": {"list-unsubscribe": "<x>"}, "list_unsubscribe": "mailto:u@x.example"},
+            "headers['list-unsubscribe']",
+            "a field",
+        ),
+        (
+            {"headers": {"Auto-Submitted": "no"}, "auto_submitted": "auto-replied"},
+            "headers['Auto-Submitted']",
+            "a field",
+        ),
+        ({"to": Group("  ", ["a@b.example"])}, "to.name", "is empty"),
+        ({"to": Group(None, ["a@b.example"])}, "to.name", "is a text"),
+        ({"to": Group("a", [Group("b", ["a@b.example"])])}, "to.members[0]", "not Group"),
+        ({"from_email": Group("a", ["a@b.example"])}, "from_email", "not Group"),
+        ({"list_unsubscribe": "ftp://x.example/"}, "list_unsubscribe[0]", "is a URI"),
+        ({"list_unsubscribe": "mailto:"}, "list_unsubscribe[0]", "is a URI"),
+        ({"list_unsubscribe": "https://x.example/" + "x" * 900}, "list_unsubscribe[0]", "is a URI"),
+        ({"in_reply_to": f"<{'x' * 500}@y>"}, "in_reply_to", "is a message id"),
+        ({"in_reply_to": "<a@b>\udc80"}, "in_reply_to", "control character"),
         ({"to": Group("", ["a@b.example"])}, "to.name", "is empty"),
         ({"to": Group("a\r\nb", ["a@b.example"])}, "to.name", "control character"),
         ({"to": [Group("a", ["a@b.example", "x"])]}, "to[0].members[1]", "no @"),

@@ -8,7 +8,7 @@ import pytest
 
 from mailer.address import Address
 from mailer.errors import AttachmentUnavailable
-from mailer.message import AttachmentRef, Message, Source
+from mailer.message import AttachmentRef, Message, Prepared, Source
 from mailer.mime import render
 
 PDF = b"%PDF-1.7 \x00\xff"
@@ -116,11 +116,56 @@ def test_every_form_of_the_body_has_its_place(text, html, attachments, expected)
             {"multipart/mixed": [{"multipart/alternative": [TEXT, CALENDAR]}, A_PDF]},
         ),
         ({"text": "t", "amp": "a"}, {"multipart/alternative": [TEXT, AMP]}),
+        ({"html": "h", "calendar": INVITATION}, {"multipart/alternative": [HTML, CALENDAR]}),
+        (
+            {"html": "h", "calendar": INVITATION, "attachments": (logo,)},
+            {"multipart/alternative": [RELATED, CALENDAR]},
+        ),
+        (
+            {"html": "h", "amp": "a", "attachments": (logo, pdf)},
+            {"multipart/mixed": [{"multipart/alternative": [AMP, RELATED]}, A_PDF]},
+        ),
+        (
+            {"calendar": INVITATION, "attachments": (pdf,)},
+            {"multipart/mixed": [CALENDAR, A_PDF]},
+        ),
+        # nothing shows an image inside an invitation
+        (
+            {"calendar": INVITATION, "attachments": (logo,)},
+            {"multipart/mixed": [CALENDAR, A_LOGO]},
+        ),
+        (
+            {"text": "t", "attachments": (forwarded, logo)},
+            {"multipart/mixed": [TEXT, {"message/rfc822": [TEXT]}, A_LOGO]},
+        ),
+        (
+            {"text": "t", "amp": "a", "attachments": (forwarded,)},
+            {
+                "multipart/mixed": [
+                    {"multipart/alternative": [TEXT, AMP]},
+                    {"message/rfc822": [TEXT]},
+                ]
+            },
+        ),
         ({"attachments": (forwarded,)}, {"multipart/mixed": [{"message/rfc822": [TEXT]}]}),
     ],
 )
 def test_forms_that_are_not_there_leave_no_gap(fields, expected):
     assert tree(**fields) == expected
+
+
+def test_a_prepared_message_keeps_the_parts_it_has():
+    """Whatever they are: nothing is nested anew, nor labelled."""
+    body = (
+        b"--b\r\nContent-Type: multipart/x-own; boundary=c\r\n\r\n"
+        b"--c\r\nContent-Type: text/x-own\r\n\r\nx\r\n--c--\r\n"
+        b"--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: y\r\n\r\nz\r\n--b--\r\n"
+    )
+    source = Source(sha256(body).hexdigest(), len(body))
+    header = "From: a@example.com\r\nContent-Type: multipart/report; boundary=b\r\n"
+    assert tree(contents={source.sha256: body}, prepared=Prepared(header, source)) == {
+        "multipart/report": [{"multipart/x-own": ["text/x-own"]}, {"message/rfc822": [TEXT]}]
+    }
 
 
 def test_the_parts_say_what_they_are():
