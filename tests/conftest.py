@@ -26,6 +26,9 @@ from mailer.testing import EmbeddedRedis
 
 # the long form: CONTRIBUTING.md says how to choose it
 hypothesis.settings.register_profile("long", max_examples=10_000, deadline=None)
+# the suite tries the same examples every time: chance is for the long form
+hypothesis.settings.register_profile("suite", derandomize=True)
+hypothesis.settings.load_profile("suite")
 
 _SETTINGS = load_settings(redis_url="redis://nowhere.invalid")
 _WAITING = {JobState.SCHEDULED, JobState.QUEUED, JobState.DEFERRED}

@@ -247,7 +247,9 @@ def test_an_email_comes_out_of_the_standard_library(email, eight_bit, utf8_heade
 def test_an_email_comes_out_of_a_parser_of_another_kind(email, eight_bit, utf8_headers):
     wire = wire_of(email, eight_bit=eight_bit, utf8_headers=utf8_headers)
     flat = fast_mail_parser.parse_email(wire)
-    assert utf8_headers or not flat.warnings
+    # of what stands beside a group it can't read all
+    grouped = any(isinstance(entry, Group) for entry in (*email.to, *email.cc, *email.reply_to))
+    assert utf8_headers or grouped or not flat.warnings
     trimmed = str.strip if utf8_headers else str  # of UTF-8, white space of any kind at the ends
     assert trimmed(flat.subject) == trimmed(email.subject)
     for name, value in (*email.typed_headers, *email.headers.items()):
