@@ -32,6 +32,7 @@ from mailer.job import (
 )
 from mailer.retry import RetryPolicy
 from mailer.settings import Settings, load_settings
+from mailer.store.relays import RelayPause
 
 __all__ = [
     "Address",
@@ -55,6 +56,7 @@ __all__ = [
     "Receipt",
     "Recipient",
     "RecipientState",
+    "RelayPause",
     "RetryPolicy",
     "Settings",
     "StoreUnavailable",

@@ -33,6 +33,7 @@ from mailer.store.jobs import INLINE_BYTES, Jobs, NewJob, StoredJob
 from mailer.store.keys import Keys
 from mailer.store.operation import Operation
 from mailer.store.records import milliseconds
+from mailer.store.relays import RelayPause, Relays
 
 T = TypeVar("T")
 
@@ -79,6 +80,7 @@ class Calls:
         keys = Keys(settings.key_prefix)
         self._jobs = Jobs(keys, idempotency_seconds=settings.idempotency_seconds)
         self._blobs = Blobs(keys)
+        self._relays = Relays(keys)
 
     def enqueue(self, email: Email) -> Call[Receipt]:
         job = yield from self._new_job(email)
@@ -178,8 +180,8 @@ class Calls:
         numbers: list[int] = yield Together([self._jobs.count(state) for state in JobState])
         return dict(zip(JobState, numbers, strict=True))
 
-    def paused_relays(self) -> Call[dict[str, str]]:
-        paused: dict[str, str] = yield self._jobs.paused_relays()
+    def paused_relays(self) -> Call[dict[str, RelayPause]]:
+        paused: dict[str, RelayPause] = yield self._relays.pauses()
         return paused
 
     def _record(self, jobs: Sequence[NewJob], first: int | None = None) -> Call[Sequence[Receipt]]:

@@ -14,6 +14,7 @@ from mailer.email import Email
 from mailer.errors import MailerError
 from mailer.job import Job, JobState, Receipt
 from mailer.settings import Settings, current_settings
+from mailer.store.relays import RelayPause
 from mailer.store.runners import AsyncRunner, SyncRunner
 
 T = TypeVar("T")
@@ -118,8 +119,8 @@ class Mailer:
         """Count the jobs that are recorded in each state."""
         return self._run(self._calls.counts())
 
-    def paused_relays(self) -> dict[str, str]:
-        """Return for each relay that workers have paused why, and until when (JSON)."""
+    def paused_relays(self) -> dict[str, RelayPause]:
+        """Return, by name, the relays that workers have paused, and why."""
         return self._run(self._calls.paused_relays())
 
     def close(self) -> None:
@@ -220,7 +221,7 @@ class AsyncMailer:
         """See `Mailer.counts`."""
         return await self._run(self._calls.counts())
 
-    async def paused_relays(self) -> dict[str, str]:
+    async def paused_relays(self) -> dict[str, RelayPause]:
         """See `Mailer.paused_relays`."""
         return await self._run(self._calls.paused_relays())
 

@@ -102,11 +102,13 @@ class Recipient(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         address: as SMTP takes it, the domain in A-labels.
         reply: the relay's last word on this recipient, for example ``450 4.7.1 Greylisted``.
+        not_before: when to try this one again, where others of the job are tried earlier.
     """
 
     address: str
     state: RecipientState = RecipientState.PENDING
     reply: str | None = None
+    not_before: datetime | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -135,7 +137,11 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot of what is recorded of one email. Times are the Redis server's, in UTC."""
+    """A snapshot of what is recorded of one email. Times are the Redis server's, in UTC.
+
+    Attributes:
+        held: why it waits, where that is no matter of its last attempt: a paused relay, a limit.
+    """
 
     id: str
     state: JobState
@@ -151,6 +157,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     expires_at: datetime | None = None
     next_attempt_at: datetime | None = None
+    held: str | None = None
 
     @property
     def retries(self) -> int:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -19,6 +19,7 @@ from pydantic_settings import (
 
 from mailer.errors import InvalidEmail, InvalidSetting
 from mailer.retry import RetryPolicy
+from mailer.sections import TEN_YEARS, DkimKeySettings, RelaySettings, RouteSettings, Seconds
 
 
 def _split_on(separator: str) -> BeforeValidator:
@@ -33,18 +34,6 @@ def _split_on(separator: str) -> BeforeValidator:
 
 
 _CONFIG_VARIABLE = "MAILER_CONFIG"
-_TEN_YEARS = 10 * 366 * 24 * 3600
-Seconds = Annotated[float, Field(gt=0, le=_TEN_YEARS, allow_inf_nan=False)]
-
-
-class DkimKeySettings(BaseModel):
-    """One key with which a domain's messages are signed: in a file, or here."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    selector: str
-    key_file: Path | None = None
-    key: SecretStr | None = None
 
 
 class Settings(BaseSettings):
@@ -132,10 +121,10 @@ class Settings(BaseSettings):
         1000, ge=1, description="The most recipients of one email, To, Cc and Bcc together."
     )
     idempotency_seconds: int = Field(
-        24 * 3600, ge=1, le=_TEN_YEARS, description="How long an idempotency key is remembered."
+        24 * 3600, ge=1, le=TEN_YEARS, description="How long an idempotency key is remembered."
     )
     retention_seconds: int = Field(
-        7 * 24 * 3600, ge=1, le=_TEN_YEARS, description="How long an ended job's record is kept."
+        7 * 24 * 3600, ge=1, le=TEN_YEARS, description="How long an ended job's record is kept."
     )
     ehlo_hostname: str = Field(
         default_factory=socket.gethostname, description="What workers call themselves in EHLO."
@@ -146,11 +135,22 @@ class Settings(BaseSettings):
     smtp_command_seconds: Seconds = Field(
         300.0, description="For the replies to MAIL and RCPT (RFC 5321, 4.5.3.2)."
     )
-    smtp_data_seconds: Seconds = Field(
+    smtp_data_seconds: Seconds = Field(120.0, description="For the reply to DATA.")
+    smtp_block_seconds: Seconds = Field(
+        180.0, description="For the server to take a piece of a message."
+    )
+    smtp_final_seconds: Seconds = Field(
         600.0, description="For the reply after the final dot; a shorter one makes duplicates."
     )
     smtp_idle_seconds: Seconds = Field(
         30.0, description="An unused SMTP connection is closed after this time."
+    )
+    relays: dict[str, RelaySettings] = Field(
+        {},
+        description="Several relays, instead of `MAILER_RELAY_URL`; best kept in `mailer.toml`.",
+    )
+    routes: tuple[RouteSettings, ...] = Field(
+        (), description="Which relays take which emails; without any, the first, then the next."
     )
     dkim: dict[str, tuple[DkimKeySettings, ...]] = Field(
         {},

@@ -45,8 +45,9 @@ class Builder:
         self,
         job: Assignment,
         message: Message,
-        recipients: Sequence[str],
         extensions: Mapping[str, str],
+        *,
+        recipients: Sequence[str],
         contents: Contents,
     ) -> tuple[Envelope, list[Segment]]:
         """Build what a server with these ``extensions`` can take.

@@ -1,11 +1,9 @@
 """All that runs in one worker process beside Celery, on one event loop."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -19,7 +17,9 @@ from mailer.store.blobs import Blobs
 from mailer.store.jobs import Jobs
 from mailer.store.keys import Keys
 from mailer.store.operation import Operation
+from mailer.store.relays import Relays
 from mailer.store.runners import AsyncRunner
+from workers.breakers import Breakers
 from workers.building import Builder, warn_of_unpublished
 from workers.clock import ServerClock
 from workers.contents import Budget, Contents
@@ -31,9 +31,11 @@ from workers.fetching import Fetcher
 from workers.journal import Journal
 from workers.leases import Leases
 from workers.logs import log_result
-from workers.relay import Breaker, Relay
+from workers.relay import relays
+from workers.routes import Routes
 from workers.settlement import hand_back
-from workers.smtp.pool import Connector, Pool
+from workers.smtp.connector import Connector
+from workers.smtp.pool import Pool
 from workers.smtp.session import Timeouts
 from workers.sources import Sources
 from workers.window import Window
@@ -76,24 +78,33 @@ class Courier:
         self._budget = Budget()
         self._fetcher = Fetcher(settings)
         dkim = dkim_keys(settings)
-        relay = Relay.parse(settings.relay_url.get_secret_value())
-        self._breaker = Breaker()
-        self._pool = Pool(
-            Connector(
-                relay,
-                ehlo_hostname=settings.ehlo_hostname,
-                connect_timeout=settings.smtp_connect_seconds,
-                timeouts=Timeouts(settings.smtp_command_seconds, settings.smtp_data_seconds),
-                tls_context=relay.tls_context(),
-            ),
-            limit=settings.connections,
-            idle_seconds=settings.smtp_idle_seconds,
+        named = relays(settings)
+        self._relays = tuple(named)
+        self._breakers = Breakers(worker, Relays(keys), self._runner, self._clock, self._later)
+        timeouts = Timeouts(
+            settings.smtp_command_seconds,
+            settings.smtp_data_seconds,
+            settings.smtp_block_seconds,
+            settings.smtp_final_seconds,
         )
+        self._pools = {
+            name: Pool(
+                Connector(
+                    relay,
+                    ehlo_hostname=settings.ehlo_hostname,
+                    connect_timeout=settings.smtp_connect_seconds,
+                    timeouts=timeouts,
+                    tls_context=relay.tls_context(),
+                ),
+                idle_seconds=settings.smtp_idle_seconds,
+            )
+            for name, relay in named.items()
+        }
         self._deliverer = Deliverer(
             worker=worker,
-            relay=relay,
-            breaker=self._breaker,
-            pool=self._pool,
+            routes=Routes.read(settings, named),
+            pools=self._pools,
+            breakers=self._breakers,
             fetches=Fetches(
                 self._agenda,
                 blobs,
@@ -106,7 +117,6 @@ class Courier:
             clock=self._clock,
             policy=settings.retry_policy,
             record=self._journal.add,
-            on_relay_news=self._relay_news,
         )
         self._dispatcher = Dispatcher(
             worker,
@@ -114,7 +124,7 @@ class Courier:
             self._runner,
             self._clock,
             Window(
-                least=2 * settings.connections,
+                least=2 * sum(relay.connections for relay in named.values()),
                 most=10 * settings.batch_size,
                 expiry=settings.dispatch_timeout_seconds,
             ),
@@ -122,8 +132,8 @@ class Courier:
                 settings.batch_size, settings.dispatch_timeout_seconds, settings.retention_seconds
             ),
             publish,
-            held_up=lambda: self._breaker.pause,
-            probing=lambda: self._breaker.probing,
+            held_up=lambda: self._breakers.held_up(self._relays),
+            probing=lambda: self._breakers.probing(self._relays),
         )
         self._draining = False
         self._deliveries: dict[asyncio.Task[None], tuple[Assignment, Batch]] = {}
@@ -134,6 +144,7 @@ class Courier:
             self._serve(self._journal.keep_writing()),
             self._serve(self._leases.keep_renewing()),
             self._serve(events.keep_publishing()),
+            self._serve(self._breakers.keep_watching()),
             self._serve(self._keep_closing_idle_sessions()),
         ]
 
@@ -194,7 +205,7 @@ class Courier:
             log.error("results lost with this worker; their jobs are sent again")
         await _canceled(self._services)
         await self._events.publish()
-        await self._pool.close()
+        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
         await self._fetcher.close()
         await _canceled(self._background)
         await self._runner.close()
@@ -208,19 +219,6 @@ class Courier:
                 log_result(result)
             else:
                 log.warning("lease lost: result not recorded", job=result.lease.job_id)
-
-    def _relay_news(self, fault: str | None) -> None:
-        """Tell operators, once, that the relay is paused or works again."""
-        name = self._deliverer.relay.name
-        if fault is None:
-            log.info("relay works again", relay=name)
-            self._later(self._agenda.resume_relay(name))
-            return
-        pause = self._breaker.pause
-        log.error("relay paused; no attempt is used up", relay=name, seconds=pause, reason=fault)
-        until = datetime.fromtimestamp((self._clock.now_ms / 1000) + pause, UTC)
-        news = {"reason": fault, "until": until.isoformat(timespec="seconds"), "by": self._worker}
-        self._later(self._agenda.pause_relay(name, json.dumps(news).encode()))
 
     def _give(self, dispatcher: str, ticket: str) -> None:
         if dispatcher:
@@ -240,7 +238,8 @@ class Courier:
     async def _keep_closing_idle_sessions(self) -> None:
         while True:
             await asyncio.sleep(self._settings.smtp_idle_seconds / 4)
-            self._pool.close_idle()
+            for pool in self._pools.values():
+                pool.close_idle()
 
     def _serve(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run what must not end before it is canceled."""

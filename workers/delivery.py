@@ -1,7 +1,7 @@
 """Deliver jobs: each is one task on the loop, and goes begin → build → send → classify → settle."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import attrs
@@ -11,15 +11,24 @@ from mailer.errors import AttachmentUnreachable, MailerError, StoreUnavailable
 from mailer.retry import RetryPolicy
 from mailer.store.agenda import Assignment, Lease, Result
 from mailer.store.keys import LANES
+from workers.breakers import Breakers
 from workers.building import Builder
 from workers.clock import ServerClock
 from workers.contents import Contents
 from workers.fetches import Fetches
 from workers.leases import LeaseLost, Leases
 from workers.outcome import Outcome, broken_relay, classify, postponed
-from workers.relay import Breaker, Relay
-from workers.settlement import Circumstances, fail, hand_back, open_recipients, settle
-from workers.smtp.pool import Pool, RelayFault
+from workers.routes import Group, Routes
+from workers.settlement import (
+    Circumstances,
+    fail,
+    hand_back,
+    open_recipients,
+    put_back,
+    settle,
+)
+from workers.smtp.connector import RelayFault
+from workers.smtp.pool import Pool
 
 log = structlog.get_logger()
 
@@ -53,26 +62,36 @@ class Batch:
 
 
 @attrs.frozen
+class Hold:
+    """Why a group of recipients can't be sent to now, and in how many seconds perhaps."""
+
+    seconds: float
+    reason: str
+
+
+@attrs.frozen
 class Deliverer:
-    """Delivers jobs through one relay. What comes of each goes to ``record``."""
+    """Delivers jobs through the relays. What comes of each goes to ``record``.
+
+    Attributes:
+        pools: of sessions, by the relay's name.
+    """
 
     worker: str
-    relay: Relay
-    breaker: Breaker
-    pool: Pool
+    routes: Routes
+    pools: Mapping[str, Pool]
+    breakers: Breakers
     fetches: Fetches
     builder: Builder
     leases: Leases
     clock: ServerClock
     policy: RetryPolicy
     record: Callable[[Result], None]
-    on_relay_news: Callable[[str | None], None]
 
     async def deliver(self, job: Assignment, batch: Batch) -> None:
         """Make one attempt at ``job``, and have recorded what came of it."""
         try:
-            outcome = await self._attempt(job, batch)
-            self.record(self._settled(job, outcome) if outcome else hand_back(job))
+            self.record(await self._attempt(job, batch))
         except LeaseLost:
             log.warning("lease lost before sending", job=job.lease.job_id)
             self.leases.drop([job.lease])
@@ -86,53 +105,78 @@ class Deliverer:
             batch.left(job)
             batch.contents.done(job.message)
 
-    async def _attempt(self, job: Assignment, batch: Batch) -> Outcome | None:
-        """Send to the open recipients; None where it was not tried, as the relay is paused."""
-        addresses = [recipient.address for recipient in open_recipients(job.recipients)]
-        build = partial(self.builder.build, job, recipients=addresses, contents=batch.contents)
+    async def _attempt(self, job: Assignment, batch: Batch) -> Result:
+        """Send to those open recipients that go together, the first of whom it is possible."""
+        due = open_recipients(job.recipients, max(job.begun_ms, self.clock.now_ms))
+        addresses = [recipient.address for recipient in due]
+        holds: list[Hold] = []
+        for group in self.routes.groups(job, addresses):
+            relay, hold = await self._relay_for(group)
+            if hold is None:
+                outcome = await self._transaction(job, batch, group, relay)
+                if isinstance(outcome, Outcome):
+                    return await self._settled(job, group, relay, outcome)
+                hold = outcome
+            holds.append(hold)
+        first = min(holds, key=lambda hold: hold.seconds)
+        return put_back(job, self.clock.now_ms + round(first.seconds * 1000), first.reason)
+
+    async def _relay_for(self, group: Group) -> tuple[str, Hold | None]:
+        """Choose the first relay that may be tried; a hold where none may."""
+        holds = []
+        for relay in group.relays:
+            if not (wait := await self.breakers.admit(relay)):
+                return relay, None
+            holds.append(Hold(wait, f"relay {relay} is paused: {self.breakers.reason(relay)}"))
+        return group.relays[0], min(holds, key=lambda hold: hold.seconds)
+
+    async def _transaction(
+        self, job: Assignment, batch: Batch, group: Group, relay: str
+    ) -> Outcome | Hold:
+        number = len(group.recipients)
+        pool = self.pools.get(relay)
+        if pool is None:
+            return postponed(f"there is no relay {relay!r} in the worker's settings", number)
+        build = partial(
+            self.builder.build, job, recipients=group.recipients, contents=batch.contents
+        )
         try:
             message = await self.fetches.pinned(job)
-            async with self.pool.seat(LANES.index(job.priority)) as seat:
+            async with pool.seat(LANES.index(job.priority)) as seat:
                 batch.left(job)
-                if self.breaker.pause:
-                    return None
-                session = await seat.session()
-                envelope, segments = await build(message=message, extensions=session.extensions)
-                self._check(job.lease)  # connecting and reading may have taken long
-                transcript = await session.transact(envelope, *segments)
-                if session.was_dead(transcript):
-                    session = await seat.fresh_session()
-                    self._check(job.lease)
-                    transcript = await session.transact(envelope, *segments)
+                if wait := self.breakers.wait(relay):
+                    return Hold(wait, f"relay {relay} is paused: {self.breakers.reason(relay)}")
+                transcript = await seat.transact(
+                    partial(build, message), check=partial(self._check, job.lease)
+                )
         except RelayFault as fault:
-            return broken_relay(fault.phase, fault.reply, fault.reason, len(addresses))
+            return broken_relay(fault.phase, fault.reply, fault.reason, number)
         except AttachmentUnreachable as error:
-            return postponed(str(error), len(addresses))
+            return postponed(str(error), number)
         except StoreUnavailable:  # an OSError too, but none of the attachment's
             raise
         except OSError as error:
-            return postponed(f"an attachment can't be read now: {error.strerror}", len(addresses))
-        return classify(transcript, len(addresses))
+            return postponed(f"an attachment can't be read now: {error.strerror}", number)
+        return classify(transcript, number)
 
     def _check(self, lease: Lease) -> None:
         if not self.leases.holds(lease):
             raise LeaseLost
 
-    def _settled(self, job: Assignment, outcome: Outcome) -> Result:
-        if outcome.relay_fault is None:
-            if self.breaker.success():
-                self.on_relay_news(None)
-            return settle(job, outcome, self._circumstances())
-        was_paused = self.breaker.pause
-        pause = self.breaker.fault()
-        if not was_paused:
-            self.on_relay_news(outcome.relay_fault)
-        return settle(job, outcome, self._circumstances(pause))
+    async def _settled(self, job: Assignment, group: Group, relay: str, outcome: Outcome) -> Result:
+        pause = 0.0
+        if outcome.relay_fault:
+            pause = await self.breakers.fault(relay, outcome.relay_fault)
+            if self.breakers.held_up(group.relays) == 0:
+                pause = 0.0  # another one takes over at once
+        elif relay in self.pools:
+            self.breakers.success(relay)
+        return settle(job, outcome, self._circumstances(relay, pause), group.recipients)
 
-    def _circumstances(self, pause: float = 0.0) -> Circumstances:
+    def _circumstances(self, relay: str = "", pause: float = 0.0) -> Circumstances:
         return Circumstances(
             worker=self.worker,
-            relay=self.relay.name,
+            relay=relay,
             policy=self.policy,
             now_ms=self.clock.now_ms,
             chance=random.random(),  # noqa: S311 - jitter, no secret

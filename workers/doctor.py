@@ -18,8 +18,9 @@ from mailer.dkim.signing import dkim_keys
 from mailer.errors import InvalidSetting
 from mailer.settings import Settings
 from workers.app import app
-from workers.relay import Relay
-from workers.smtp.pool import Connector, RelayFault
+from workers.relay import Relay, relays
+from workers.routes import Routes
+from workers.smtp.connector import Connector, RelayFault
 from workers.smtp.session import Timeouts
 
 _PATIENCE = 20.0  # seconds for the relay; a worker would wait longer
@@ -31,8 +32,7 @@ def examine(app: Celery, settings: Settings) -> Iterator[Finding]:
     yield from _broker(app)
     yield from _roots(settings)
     yield from _dkim(settings)
-    relay = Relay.parse(settings.relay_url.get_secret_value())
-    yield asyncio.run(_relay(relay, settings))
+    yield from _relays(settings)
 
 
 def _broker(app: Celery) -> Iterator[Finding]:
@@ -72,6 +72,17 @@ def _dkim(settings: Settings) -> Iterator[Finding]:
             yield Finding("DKIM", Verdict.DOUBTFUL, name, problem)
         else:
             yield Finding("DKIM", Verdict.GOOD, name)
+
+
+def _relays(settings: Settings) -> Iterator[Finding]:
+    try:
+        named = relays(settings)
+        Routes.read(settings, named)
+    except InvalidSetting as error:
+        yield Finding("relay", Verdict.BAD, str(error), "correct it in mailer.toml")
+        return
+    for relay in named.values():
+        yield asyncio.run(_relay(relay, settings))
 
 
 async def _relay(relay: Relay, settings: Settings) -> Finding:

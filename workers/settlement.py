@@ -1,15 +1,16 @@
 """What an attempt leads to: pure, from an assignment and an outcome to the result on record."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import attrs
+import msgspec
 
 from mailer.job import Attempt, Decision, JobState, Recipient, RecipientState
 from mailer.retry import RetryPolicy
 from mailer.store.agenda import ENDED, NOW, Assignment, Result
-from mailer.store.records import at
+from mailer.store.records import at, milliseconds
 from workers.hints import wait_in
-from workers.outcome import Outcome, Verdict
+from workers.outcome import Judgement, Outcome, Verdict
 from workers.retry import GiveUp, decide
 
 _STATES = {
@@ -40,35 +41,31 @@ class Circumstances:
     pause_ms: int = 0
 
 
-def open_recipients(recipients: Sequence[Recipient]) -> list[Recipient]:
-    """Name those who are still to be sent to."""
-    return [recipient for recipient in recipients if recipient.state in _OPEN]
+def open_recipients(recipients: Sequence[Recipient], now_ms: int) -> list[Recipient]:
+    """Name those who may be sent to now; all where it is nobody's time, for a person asked."""
+    left = [recipient for recipient in recipients if recipient.state in _OPEN]
+    return [recipient for recipient in left if _due(recipient, now_ms) == NOW] or left
 
 
-def settle(job: Assignment, outcome: Outcome, given: Circumstances) -> Result:
-    """Decide what becomes of ``job`` after an attempt at its open recipients."""
-    recipients = _after(job.recipients, outcome)
-    verdicts = {judgement.verdict for judgement in outcome.judgements}
-    left = bool(open_recipients(recipients))
-    # a relay's fault, or a transaction that took only so many recipients, uses no attempt up
-    paused = outcome.relay_fault is not None
-    more_at_once = Verdict.TOO_MANY in verdicts and Verdict.ACCEPTED in verdicts
-    tries = job.tries if paused else job.tries + 1
-    decision, due, reason = Decision.SENT, ENDED, outcome.reason
-    if left:
-        policy = job.head.retry or given.policy
-        age = given.now_ms - job.since_ms
-        step = decide(
-            policy, tries=max(tries, 1), age_ms=age, chance=given.chance, wait=_wait(outcome)
-        )
-        if paused and age < policy.give_up_after * 1000:
-            decision, due = Decision.PAUSE, given.now_ms + given.pause_ms
-        elif more_at_once:
-            decision, due, tries = Decision.RETRY, NOW, job.tries
-        elif isinstance(step, GiveUp):
-            recipients, reason = _given_up(recipients), f"{outcome.reason} ({step.reason})"
-        else:
-            decision, due = Decision.RETRY, given.now_ms + step.delay_ms
+def settle(job: Assignment, outcome: Outcome, given: Circumstances, tried: Sequence[str]) -> Result:
+    """Decide what becomes of ``job`` after an attempt at some of its open recipients.
+
+    Args:
+        tried: their addresses, in the order of the outcome's judgements.
+    """
+    recipients = _after(job.recipients, dict(zip(tried, outcome.judgements, strict=True)))
+    left = {r.address for r in recipients if r.state in _OPEN and r.address in tried}
+    others = [r for r in recipients if r.state in _OPEN and r.address not in tried]
+    step = _next_step(job, outcome, given) if left else _DONE
+    reason = outcome.reason
+    if step.gives_up:
+        recipients, reason = _given_up(recipients, left), f"{reason} ({step.gives_up})"
+    elif others:
+        recipients = _not_before(recipients, left, step.due_ms)
+    due = _first([*([step.due_ms] if left else []), *(_due(r, given.now_ms) for r in others)])
+    # an attempt is used up once all have had it
+    tries = job.tries if step.is_free or (others and due == NOW) else job.tries + 1
+    decision = step.decision
     if due and job.expires_ms:
         due = min(due, job.expires_ms)  # it will be found expired then, and not only after it
     state = JobState.DEFERRED if due else _ended(recipients)
@@ -88,6 +85,52 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances) -> Result:
         next_attempt_at=at(given.now_ms if due == NOW else due) if due else None,
     )
     return Result(job.lease, state, due, tries, recipients, attempt)
+
+
+@attrs.frozen
+class _Step:
+    """What comes next for those who were tried and are left.
+
+    Attributes:
+        is_free: it uses no attempt up.
+        gives_up: why there is no next attempt, or empty.
+    """
+
+    decision: Decision
+    due_ms: int
+    is_free: bool = False
+    gives_up: str = ""
+
+
+_DONE = _Step(Decision.SENT, ENDED)
+
+
+def _next_step(job: Assignment, outcome: Outcome, given: Circumstances) -> _Step:
+    verdicts = {judgement.verdict for judgement in outcome.judgements}
+    # a relay's fault, or a transaction that took only so many recipients, uses no attempt up
+    paused = outcome.relay_fault is not None
+    policy = job.head.retry or given.policy
+    age = given.now_ms - job.since_ms
+    if paused and age < policy.give_up_after * 1000:
+        return _Step(Decision.PAUSE, given.now_ms + given.pause_ms, is_free=True)
+    if Verdict.TOO_MANY in verdicts and Verdict.ACCEPTED in verdicts:
+        return _Step(Decision.RETRY, NOW, is_free=True)
+    tries = max(job.tries if paused else job.tries + 1, 1)
+    decided = decide(policy, tries=tries, age_ms=age, chance=given.chance, wait=_wait(outcome))
+    if isinstance(decided, GiveUp):
+        return _Step(Decision.FAIL, ENDED, is_free=paused, gives_up=decided.reason)
+    return _Step(Decision.RETRY, given.now_ms + decided.delay_ms, is_free=paused)
+
+
+def _due(recipient: Recipient, now_ms: int) -> int:
+    """Tell when a recipient is due who was not tried this time."""
+    due_ms = milliseconds(recipient.not_before) if recipient.not_before else NOW
+    return due_ms if due_ms > now_ms else NOW
+
+
+def _first(due: Sequence[int]) -> int:
+    """Choose the first of the times; `NOW` is before all others."""
+    return min((moment for moment in due if moment != ENDED), default=ENDED)
 
 
 def fail(job: Assignment, reason: str, given: Circumstances) -> Result:
@@ -113,12 +156,21 @@ def hand_back(job: Assignment) -> Result:
     return Result(job.lease, waiting, NOW, job.tries, job.recipients, None)
 
 
-def _after(recipients: Sequence[Recipient], outcome: Outcome) -> tuple[Recipient, ...]:
-    """Apply the judgements to those they are about: the open ones, in order."""
-    judgements = iter(outcome.judgements)
+def put_back(job: Assignment, due_ms: int, reason: str) -> Result:
+    """Give a job back that can't be tried before a time."""
+    waiting = JobState.DEFERRED if job.tries else JobState.QUEUED
+    if job.expires_ms:
+        due_ms = min(due_ms, job.expires_ms)
+    return Result(job.lease, waiting, due_ms, job.tries, job.recipients, None, reason)
+
+
+def _after(
+    recipients: Sequence[Recipient], judged: Mapping[str, Judgement]
+) -> tuple[Recipient, ...]:
+    """Apply the judgements to those they are about."""
     after = []
     for recipient in recipients:
-        judgement = next(judgements) if recipient.state in _OPEN else None
+        judgement = judged.get(recipient.address) if recipient.state in _OPEN else None
         if judgement and judgement.verdict in _STATES:
             state = _STATES[judgement.verdict]
             after.append(Recipient(recipient.address, state, judgement.reply))
@@ -133,9 +185,20 @@ def _wait(outcome: Outcome) -> float | None:
     return max((wait for reply in deferrals if (wait := wait_in(reply))), default=None)
 
 
-def _given_up(recipients: Sequence[Recipient]) -> tuple[Recipient, ...]:
+def _given_up(recipients: Sequence[Recipient], whom: Container[str]) -> tuple[Recipient, ...]:
     return tuple(
-        Recipient(r.address, RecipientState.REFUSED, r.reply) if r.state in _OPEN else r
+        Recipient(r.address, RecipientState.REFUSED, r.reply) if r.address in whom else r
+        for r in recipients
+    )
+
+
+def _not_before(
+    recipients: Sequence[Recipient], whom: Container[str], due_ms: int
+) -> tuple[Recipient, ...]:
+    """Note a time for some of the recipients: others are tried earlier."""
+    moment = None if due_ms == NOW else at(due_ms)
+    return tuple(
+        msgspec.structs.replace(r, not_before=moment) if r.address in whom else r
         for r in recipients
     )
 

@@ -1,8 +1,5 @@
 """The figures of ``mailer stats``."""
 
-import json
-from datetime import UTC, datetime
-
 import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,32 +7,19 @@ from rich.text import Text
 
 from mailer.client import Mailer
 from mailer.job import JobState
-
-
-class Pause(msgspec.Struct, frozen=True):
-    """A relay that some worker has paused."""
-
-    relay: str
-    reason: str
-    until: datetime
-    by: str
+from mailer.store.relays import RelayPause
 
 
 class Statistics(msgspec.Struct, frozen=True):
     """What is recorded now."""
 
     counts: dict[JobState, int]
-    paused: list[Pause]
+    paused: list[RelayPause]
 
 
 def read(mailer: Mailer) -> Statistics:
     """Ask the store."""
-    pauses = [
-        msgspec.convert({"relay": relay, **json.loads(note)}, Pause, strict=False)
-        for relay, note in mailer.paused_relays().items()
-    ]
-    now = datetime.now(UTC)
-    return Statistics(mailer.counts(), [pause for pause in pauses if pause.until > now])
+    return Statistics(mailer.counts(), list(mailer.paused_relays().values()))
 
 
 def table(statistics: Statistics) -> RenderableType:

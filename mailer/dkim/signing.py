@@ -7,7 +7,8 @@ from mailer.dkim.signature import BodyHash, signature_fields
 from mailer.errors import InvalidSetting
 from mailer.message import Message
 from mailer.mime import Draft
-from mailer.settings import DkimKeySettings, Settings
+from mailer.sections import DkimKeySettings
+from mailer.settings import Settings
 
 
 def dkim_keys(settings: Settings) -> Mapping[str, Sequence[DkimKey]]:

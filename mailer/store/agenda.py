@@ -66,6 +66,7 @@ class Result:
     Attributes:
         due_ms: when to look at the job again; `ENDED` or `NOW` are allowed as well.
         attempt: to be put on record, or None for an attempt that did not take place.
+        held: why the job waits, where no attempt says so.
     """
 
     lease: Lease
@@ -74,6 +75,7 @@ class Result:
     tries: int
     recipients: tuple[Recipient, ...]
     attempt: Attempt | None
+    held: str = ""
 
 
 class Pinning(StrEnum):
@@ -140,6 +142,7 @@ class Agenda:
                 result.tries,
                 records.encode(result.recipients),
                 records.encode(result.attempt) if result.attempt else b"",
+                result.held,
             ]
         return run_script("finish", keys, args, lambda reply: [bool(done) for done in reply])
 
@@ -184,14 +187,6 @@ class Agenda:
         undated = msgspec.structs.replace(message, date=0)  # that is a field of its own
         args: list[Argument] = [lease.token, records.encode(undated), *digests]
         return run_script("pin", keys, args, lambda reply: Pinning(reply.decode()))
-
-    def pause_relay(self, relay: str, news: bytes) -> Operation[int]:
-        """Note for operators why and until when a relay is paused (HSET)."""
-        return run_command("HSET", self._keys.relays, relay, news, parse=int)
-
-    def resume_relay(self, relay: str) -> Operation[int]:
-        """Remove that note (HDEL)."""
-        return run_command("HDEL", self._keys.relays, relay, parse=int)
 
     def ended_before(self, state: JobState, moment_ms: int, limit: int) -> Operation[list[str]]:
         """List jobs that ended in ``state`` before ``moment_ms`` (ZRANGE BYSCORE)."""

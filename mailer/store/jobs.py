@@ -190,14 +190,6 @@ class Jobs:
         ]
         return run_script("revive", names, args, bool)
 
-    def paused_relays(self) -> Operation[dict[str, str]]:
-        """Read why and until when relays are paused (HGETALL)."""
-
-        def parse(reply: Any) -> dict[str, str]:
-            return {k.decode(): v.decode() for k, v in _pairs(reply).items()}
-
-        return run_command("HGETALL", self._keys.relays, parse=parse)
-
 
 def _receipt(job: NewJob, word: int | bytes) -> Receipt:
     if isinstance(word, bytes):

@@ -25,6 +25,7 @@ from mailer import (
     Receipt,
     Recipient,
     RecipientState,
+    RelayPause,
     RetryPolicy,
     Settings,
     StoreUnavailable,
@@ -120,7 +121,7 @@ def synchronous() -> None:
         assert_type(mailer.list(state="deferred", limit=50), list[Job])
         assert_type(mailer.list(JobState.DEFERRED), list[Job])
         assert_type(mailer.counts(), dict[JobState, int])
-        assert_type(mailer.paused_relays(), dict[str, str])
+        assert_type(mailer.paused_relays(), dict[str, RelayPause])
     assert_type(load_settings(redis_url="redis://127.0.0.1/1"), Settings)
     Mailer(settings=load_settings()).close()
 
@@ -139,7 +140,7 @@ async def asynchronous() -> None:
         await mailer.reschedule(receipt.id, datetime.now(UTC))
         assert_type(await mailer.list(state="deferred", limit=50), list[Job])
         assert_type(await mailer.counts(), dict[JobState, int])
-        assert_type(await mailer.paused_relays(), dict[str, str])
+        assert_type(await mailer.paused_relays(), dict[str, RelayPause])
 
 
 def looking(job: Job) -> None:

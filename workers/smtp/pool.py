@@ -2,86 +2,18 @@
 
 import asyncio
 import heapq
-import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import cast
 
-import aiosmtplib
-import attrs
+from workers.smtp.connector import Connector
+from workers.smtp.session import Check, Session
+from workers.smtp.transaction import Envelope, Segment, Transcript
 
-from workers.relay import Relay, Tls
-from workers.smtp.replies import Reply
-from workers.smtp.session import Session, Timeouts
-from workers.smtp.transaction import Phase
+_UNFIT_SECONDS = 600.0  # for which an extension is not used again that did not work as offered
 
-
-@attrs.frozen
-class RelayFault(Exception):
-    """The relay can't be used now. That is no fault of any message."""
-
-    phase: Phase
-    reason: str
-    reply: Reply | None = None
-
-
-@attrs.frozen
-class Connector:
-    """Makes sessions: connect, greeting, EHLO, TLS, AUTH; aiosmtplib does it all."""
-
-    relay: Relay
-    ehlo_hostname: str
-    connect_timeout: float
-    timeouts: Timeouts
-    tls_context: ssl.SSLContext | None = None
-
-    async def __call__(self) -> Session:
-        """Return a session that is ready for MAIL.
-
-        Raises:
-            RelayFault: naming the phase.
-        """
-        relay = self.relay
-        client = aiosmtplib.SMTP(
-            hostname=relay.host,
-            port=relay.port,
-            use_tls=relay.tls is Tls.IMPLICIT,
-            start_tls=False,  # done below, so that its faults are told from those of the connection
-            tls_context=self.tls_context,
-            local_hostname=self.ehlo_hostname,
-            timeout=self.connect_timeout,
-        )
-        phase = Phase.CONNECT
-        try:
-            async with asyncio.timeout(self.connect_timeout):
-                await client.connect()
-                await client.ehlo()
-                phase = Phase.TLS
-                if self._wants_starttls(client):
-                    await client.starttls(tls_context=self.tls_context)
-                    await client.ehlo()
-                phase = Phase.AUTH
-                if relay.username and relay.password:
-                    await client.login(relay.username, relay.password)
-        except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
-            client.close()
-            raise _fault(phase, error, self.connect_timeout) from error
-        except BaseException:
-            client.close()
-            raise
-        transport = cast("asyncio.Transport | None", client.transport)
-        if transport is None or transport.is_closing():
-            client.close()
-            raise RelayFault(phase, "the server closed the connection")
-        offered = client.esmtp_extensions.items()
-        extensions = {name.lower(): parameters for name, parameters in offered}
-        return Session(transport, extensions, self.timeouts)
-
-    def _wants_starttls(self, client: aiosmtplib.SMTP) -> bool:
-        if self.relay.tls is Tls.OPPORTUNISTIC:
-            return client.supports_extension("starttls")
-        return self.relay.tls is Tls.REQUIRED
+# Builds what a server with these extensions can take.
+Build = Callable[[Mapping[str, str]], Awaitable[tuple[Envelope, list[Segment]]]]
 
 
 class Pool:
@@ -90,14 +22,16 @@ class Pool:
     Who waits gets a seat by priority, and in order of arrival within one.
     """
 
-    def __init__(self, connector: Connector, *, limit: int, idle_seconds: float) -> None:
+    def __init__(self, connector: Connector, *, idle_seconds: float) -> None:
         self._connect = connector
-        self._limit = limit
+        self._relay = connector.relay
         self._idle_seconds = idle_seconds
+        self._unfit: dict[str, float] = {}  # extension → until when it is not used
         self._idle: list[tuple[float, Session]] = []  # the one used last at the end
         self._taken = 0
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
+        self._leaving: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def seat(self, urgency: int) -> AsyncIterator["Seat"]:
@@ -116,28 +50,34 @@ class Pool:
         Raises:
             RelayFault: none could be had.
         """
-        return await self._connect()
+        session = await self._connect()
+        now = asyncio.get_running_loop().time()
+        for name in [name for name, until in self._unfit.items() if until > now]:
+            session.extensions.pop(name, None)
+        return session
 
     def warm(self) -> Session | None:
         """Take the session that was used last, if one is still good."""
         while self._idle:
             _, session = self._idle.pop()
-            if session.usable:
+            if self._is_good(session):
                 return session
-            session.close()
+            self._end(session)
         return None
 
     def put_back(self, session: Session) -> None:
         """Keep a session for others."""
-        if session.usable:
-            self._idle.append((asyncio.get_running_loop().time(), session))
+        now = asyncio.get_running_loop().time()
+        self._unfit |= dict.fromkeys(session.unfit, now + _UNFIT_SECONDS)
+        if self._is_good(session):
+            self._idle.append((now, session))
         else:
-            session.close()
+            self._end(session)
 
     async def close(self) -> None:
         """End the sessions that are not lent."""
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(session.quit() for _, session in idle))
+        await asyncio.gather(*(session.quit() for _, session in idle), *self._leaving)
 
     def close_idle(self) -> None:
         """End sessions that nobody has used for a while."""
@@ -145,10 +85,24 @@ class Pool:
         stale = [session for since, session in self._idle if since < oldest or not session.usable]
         self._idle = [(since, session) for since, session in self._idle if session not in stale]
         for session in stale:
-            session.close()
+            self._end(session)
+
+    def _is_good(self, session: Session) -> bool:
+        age = asyncio.get_running_loop().time() - session.born_at
+        return (
+            session.usable
+            and session.transactions < self._relay.messages_per_connection
+            and age < self._relay.connection_seconds
+        )
+
+    def _end(self, session: Session) -> None:
+        """Take leave of a session; nobody waits for it."""
+        task = asyncio.create_task(session.quit())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     async def _turn(self, urgency: int) -> None:
-        if self._taken < self._limit:
+        if self._taken < self._relay.connections:
             self._taken += 1
             return
         turn = asyncio.get_running_loop().create_future()
@@ -177,43 +131,35 @@ class Seat:
         self._pool = pool
         self._session: Session | None = None
 
-    async def session(self) -> Session:
-        """Return a warm session, else a new one.
+    async def transact(
+        self, build: Build, check: Callable[[], None], before_final: Check | None = None
+    ) -> Transcript:
+        """Run one transaction, on a warm session or a new one.
+
+        Again at once where the server was through with the warm session before it heard of us, and
+        where it does not know what it offered: in both it has nothing of the message.
+
+        Args:
+            build: called for each try, as another session may offer less.
+            check: called right before each try; what it raises comes through.
+            before_final: see `Session.transact`.
 
         Raises:
-            RelayFault: none could be had.
+            RelayFault: no session could be had.
         """
-        self._session = self._pool.warm() or await self._pool.connect()
-        return self._session
-
-    async def fresh_session(self) -> Session:
-        """Return a new session in place of one that turned out to be dead."""
-        if self._session:
-            self._session.close()
-            self._session = None
-        self._session = await self._pool.connect()
-        return self._session
+        session = self._session = self._pool.warm() or await self._pool.connect()
+        while True:
+            envelope, segments = await build(session.extensions)
+            check()  # connecting and building may have taken long
+            transcript = await session.transact(envelope, *segments, before_final=before_final)
+            if session.was_dead(transcript):
+                self.leave()
+                session = self._session = await self._pool.connect()
+            elif not session.stepped_down(transcript):
+                return transcript
 
     def leave(self) -> None:
         """Give the session back."""
         if self._session:
             self._pool.put_back(self._session)
             self._session = None
-
-
-def _fault(phase: Phase, error: Exception, timeout: float) -> RelayFault:
-    """Translate what connecting can end in; aiosmtplib's exceptions are known only here."""
-    if isinstance(error, aiosmtplib.SMTPResponseException):
-        text = " ".join(error.message.split())
-        if error.code < 200:  # none that the server said, but aiosmtplib's -1 for garbage
-            return RelayFault(phase, f"no SMTP reply: {text[:100]!a}")
-        reply = Reply.of(error.code, text)
-        return RelayFault(phase, str(reply), reply)
-    if isinstance(error, TimeoutError):
-        return RelayFault(phase, f"no answer within {timeout:g} s (MAILER_SMTP_CONNECT_SECONDS)")
-    # aiosmtplib wraps the faults of a handshake
-    causes = (error, error.__cause__, error.__context__)
-    if tls := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
-        said = tls.verify_message if isinstance(tls, ssl.SSLCertVerificationError) else tls.reason
-        return RelayFault(Phase.TLS, f"TLS failed: {said or tls}")
-    return RelayFault(phase, str(error) or type(error).__name__)

@@ -1,236 +1,308 @@
-"""One connected, authenticated SMTP session, and the transactions on it.
+"""One connected, authenticated session, and the transactions on it.
 
-Our own sequence on the transport that aiosmtplib has connected: it knows the phase, pipelines where
-the server allows it (RFC 2920), and keeps the reply of every recipient.
+Our own sequence on the transport that aiosmtplib has connected: it knows the phase, and keeps the
+reply of every recipient. It needs as few round trips as the server allows:
+
+| what the server offers | writes, each waiting for its replies |
+|---|---|
+| nothing | MAIL · each RCPT · DATA · the message |
+| PIPELINING (RFC 2920) | MAIL, RCPT…, DATA · the message |
+| CHUNKING too (RFC 3030) | MAIL, RCPT…, BDAT and the message |
+
+With CHUNKING the session's first message still takes two: a server that offers BDAT without knowing
+it would read the message as commands. ``BDAT 0``, which has no content, shows whether it does.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 
 import attrs
 
-from workers.smtp.replies import MalformedReply, Reply, ReplyParser
+from workers.smtp.channel import Channel
+from workers.smtp.replies import Reply
 from workers.smtp.transaction import Envelope, Phase, Segment, Transcript, chunks_of
+
+_ONE_CHUNK = 64 * 1024  # bytes; a larger message waits for the replies to RCPT before it is sent
+# Seconds after which a server may well have closed the connection: a message all in one write would
+# be lost on it, and whether it was accepted unknown.
+_FRESH = 5.0
+_QUIT = 1.0
+
+Check = Callable[[], Awaitable[None]]
 
 
 @attrs.frozen
 class Timeouts:
-    """Seconds to wait in a transaction (RFC 5321, section 4.5.3.2)."""
+    """Seconds to wait in a transaction (RFC 5321, section 4.5.3.2).
+
+    Attributes:
+        command: for the replies to MAIL and RCPT.
+        data: for the reply to DATA.
+        block: for the server to take what was written.
+        final: for the reply to the whole message.
+    """
 
     command: float = 300.0
+    data: float = 120.0
+    block: float = 180.0
     final: float = 600.0
 
 
-class Session(asyncio.Protocol):
-    """A session that is ready for MAIL."""
+class Session:
+    """A session that is ready for MAIL.
+
+    Attributes:
+        extensions: that the server offers, with their parameters, but for those in ``unfit``.
+        unfit: those that turned out not to work as offered.
+        transactions: begun so far.
+        born_at: when it was connected, by the loop's clock.
+    """
 
     def __init__(
-        self, transport: asyncio.Transport, extensions: Mapping[str, str], timeouts: Timeouts
+        self,
+        transport: asyncio.Transport,
+        extensions: Mapping[str, str],
+        timeouts: Timeouts,
+        *,
+        lmtp: bool = False,
     ) -> None:
-        self.extensions = extensions
-        self.failure: str | None = None
+        self.extensions = dict(extensions)
+        self.unfit: set[str] = set()
         self.transactions = 0
-        self._transport = transport
+        self.born_at = asyncio.get_running_loop().time()
+        self._channel = Channel(transport)
         self._timeouts = timeouts
-        self._parser = ReplyParser()
-        self._replies: list[Reply] = []
-        self._wanted = 0
-        self._arrived: asyncio.Future[None] | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
-        transport.set_protocol(self)
+        self._lmtp = lmtp
+        self._takes_chunks = False  # shown, not only offered
 
     @property
     def usable(self) -> bool:
         """Whether another transaction may be begun: alive, and nothing unasked was said."""
-        return self.failure is None and not self._replies and not self._transport.is_closing()
+        return self._channel.usable
 
-    async def transact(self, envelope: Envelope, *message: Segment) -> Transcript:
+    @property
+    def failure(self) -> str | None:
+        """Why the session is over, or None."""
+        return self._channel.failure
+
+    async def transact(
+        self, envelope: Envelope, *message: Segment, before_final: Check | None = None
+    ) -> Transcript:
         """Run one mail transaction. Never raises for what the server does; see the transcript.
 
-        What reading a segment raises comes through. The server has no complete message then, and
-        the session is over.
+        What reading a segment or ``before_final`` raises comes through. The server has no complete
+        message then, and the session is over.
+
+        Args:
+            before_final: awaited before the last octets of the message leave.
         """
         self.transactions += 1
         try:
-            transcript = await self._transaction(envelope, message)
+            transcript = await self._transaction(envelope, message, before_final)
         except BaseException:
             # canceled, or no more to read: what is left of it must not meet the next transaction
-            self._fail("the transaction was cut off")
+            self._channel.fail("the transaction was cut off")
             raise
         if any(reply.code == 421 for _, reply in transcript.heard):
-            self._fail("the server is closing the connection")  # or will, at any moment
+            self._channel.fail("the server is closing the connection")  # or will, at any moment
         return transcript
 
-    async def _transaction(self, envelope: Envelope, message: Sequence[Segment]) -> Transcript:
-        commands = self._commands(envelope)
-        if "pipelining" in self.extensions:
-            replies = await self._ask([*commands, b"DATA\r\n"])
-        else:
-            replies = await self._ask_in_turn(commands)
-        mail, recipients = (replies[0] if replies else None), replies[1 : len(commands)]
-        data = replies[len(commands)] if len(replies) > len(commands) else None
-        if any(r.intermediate for r in replies[: len(commands)]) or (data and data.positive):
-            self._fail("the server's replies are out of step with the commands")
-        failure = self.failure  # what happens after the last word on this message is not its matter
-        if data is None or not data.intermediate:
-            await self._reset()
-            phase = Phase.DATA if data else Phase.RCPT if mail and mail.positive else Phase.MAIL
-            return Transcript(phase, mail, recipients, data, failure=failure)
-        if not any(reply.positive for reply in recipients):
-            # the server takes data for nobody: end it at once (RFC 2920, section 3.1)
-            await self._ask([b".\r\n"])
-            return Transcript(Phase.RCPT, mail, recipients, data, failure=failure)
-        phase, final = await self._send(message)
-        return Transcript(phase, mail, recipients, data, final, failure=self.failure)
+    async def quit(self) -> None:
+        """End the session politely, without waiting for long."""
+        if self.usable:
+            await self._channel.ask([b"QUIT\r\n"], _QUIT)
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._channel.close()
 
     def was_dead(self, transcript: Transcript) -> bool:
         """Whether the server was through with this warm session before it heard anything of us.
 
         It closed it, or says 421 to MAIL, as servers do after so long or so many messages.
         """
-        if self.transactions == 1:
+        if self.transactions == 1 or transcript.phase is not Phase.MAIL:
             return False
         mail = transcript.mail
         return transcript.failure is not None if mail is None else mail.code == 421
 
-    async def quit(self) -> None:
-        """End the session politely, without waiting for long."""
-        if self.usable:
-            await self._ask([b"QUIT\r\n"], timeout=1.0)
-        self.close()
+    def stepped_down(self, transcript: Transcript) -> bool:
+        """Whether the message may go at once in a plainer form, on this very session.
 
-    def close(self) -> None:
-        """Drop the connection."""
-        self.failure = self.failure or "closed"
-        self._transport.close()
+        A server that refuses a parameter of MAIL (RFC 5321, section 4.1.1.11) offers an extension
+        that it does not have; which one is not said.
+        """
+        mail = transcript.mail
+        if mail is None or mail.code not in {501, 504, 555} or not self.usable:
+            return False
+        disowned = {"size", "8bitmime", "dsn"} & self.extensions.keys()
+        self._give_up(*disowned)
+        return bool(disowned)
 
-    def _commands(self, envelope: Envelope) -> list[bytes]:
-        options = f" SIZE={envelope.size}" if envelope.size and "size" in self.extensions else ""
-        if "8bitmime" in self.extensions:
-            options += " BODY=8BITMIME"
-        if envelope.smtputf8:
-            options += " SMTPUTF8"
-        lines = [f"MAIL FROM:<{envelope.sender}>{options}\r\n"]
-        lines += [f"RCPT TO:<{recipient}>\r\n" for recipient in envelope.recipients]
-        return [line.encode() for line in lines]
+    async def _transaction(
+        self, envelope: Envelope, message: Sequence[Segment], before_final: Check | None
+    ) -> Transcript:
+        commands = envelope.commands(self.extensions)
+        chunk = self._one_chunk(message) if before_final is None else None
+        if chunk is None:
+            return await self._by_data(commands, message, before_final)
+        if self._takes_chunks:
+            return await self._in_one_write(commands, chunk)
+        transcript = await self._in_first_chunk(commands, chunk)
+        return transcript or await self._by_data(commands, message, before_final)
+
+    def _one_chunk(self, message: Sequence[Segment]) -> bytes | None:
+        """Join the message where it may go in one write; None where it may not."""
+        if not {"chunking", "pipelining"} <= self.extensions.keys() or self._lmtp:
+            return None
+        if self._channel.silence > _FRESH:
+            return None
+        at_hand = [segment for segment in message if isinstance(segment, bytes)]
+        if len(at_hand) < len(message) or sum(map(len, at_hand)) > _ONE_CHUNK:
+            return None
+        return b"".join(at_hand)
+
+    async def _in_one_write(self, commands: Sequence[bytes], chunk: bytes) -> Transcript:
+        """MAIL, RCPT and the message at once. Where no reply says otherwise, it was delivered."""
+        replies = await self._channel.ask(
+            [*commands, b"BDAT %d LAST\r\n" % len(chunk) + chunk], self._timeouts.final
+        )
+        mail, recipients, final = self._sorted(replies, len(commands))
+        failure = self.failure
+        all_refused = len(recipients) == len(commands) - 1 and not _any_positive(recipients)
+        if (mail and not mail.positive) or all_refused:
+            await self._reset()
+            phase = Phase.RCPT if mail and mail.positive else Phase.MAIL
+            return Transcript(phase, mail, recipients, failure=failure)
+        if final is None:
+            self._give_up("chunking")  # the next one asks for less trust
+        elif not final.positive:
+            await self._reset()
+        finals = (final,) if final else ()
+        return Transcript(Phase.DOT, mail, recipients, finals=finals, failure=failure)
+
+    async def _in_first_chunk(self, commands: Sequence[bytes], chunk: bytes) -> Transcript | None:
+        """Send the message as a chunk once the server has shown that it takes some.
+
+        None where it does not, and nothing has come of the transaction.
+        """
+        replies = await self._channel.ask([*commands, b"BDAT 0\r\n"], self._timeouts.command)
+        mail, recipients, ready = self._sorted(replies, len(commands))
+        if ready is None or not ready.positive:
+            failure = self.failure
+            await self._reset()
+            if ready and _any_positive(recipients):
+                self._give_up("chunking")
+                return None
+            phase = Phase.RCPT if mail and mail.positive else Phase.MAIL
+            return Transcript(phase, mail, recipients, failure=failure)
+        self._takes_chunks = True
+        last = b"BDAT %d LAST\r\n" % len(chunk) + chunk
+        finals = await self._channel.ask([last], self._timeouts.final)
+        failure = self.failure
+        if finals and not finals[0].positive:
+            await self._reset()
+        return Transcript(Phase.DOT, mail, recipients, finals=finals, failure=failure)
+
+    async def _by_data(
+        self, commands: Sequence[bytes], message: Sequence[Segment], before_final: Check | None
+    ) -> Transcript:
+        if "pipelining" in self.extensions:
+            replies = await self._channel.ask([*commands, b"DATA\r\n"], self._timeouts.command)
+            if 0 < len(replies) <= len(commands) and _all_taken(replies):
+                self._give_up("pipelining", "chunking")  # it lost commands that came together
+        else:
+            replies = await self._ask_in_turn(commands)
+        mail, recipients, data = self._sorted(replies, len(commands))
+        if data and data.positive:
+            self._channel.fail("the server's replies are out of step with the commands")
+        failure = self.failure  # what happens after the last word on this message is not its matter
+        if data is None or not data.intermediate:
+            await self._reset()
+            phase = Phase.DATA if data else Phase.RCPT if mail and mail.positive else Phase.MAIL
+            return Transcript(phase, mail, recipients, data, failure=failure)
+        if not _any_positive(recipients):
+            await self._end_at_once()
+            return Transcript(Phase.RCPT, mail, recipients, data, failure=failure)
+        wanted = sum(reply.positive for reply in recipients) if self._lmtp else 1
+        phase, finals = await self._send(message, wanted, before_final)
+        return Transcript(phase, mail, recipients, data, finals, failure=self.failure)
 
     async def _ask_in_turn(self, commands: Sequence[bytes]) -> list[Reply]:
         """Without PIPELINING: each command waits for the reply to the one before."""
         replies: list[Reply] = []
         for command in commands:
-            replies += await self._ask([command])
+            replies += await self._channel.ask([command], self._timeouts.command)
             if self.failure or not replies[0].positive:
                 return replies
-        if any(reply.positive for reply in replies[1:]):
-            replies += await self._ask([b"DATA\r\n"])
+        if _any_positive(replies[1:]):
+            replies += await self._channel.ask([b"DATA\r\n"], self._timeouts.data)
         return replies
 
-    async def _ask(self, commands: Sequence[bytes], timeout: float | None = None) -> list[Reply]:  # noqa: ASYNC109 - one bound for all replies
-        """Write commands at once and read a reply to each; fewer where the session breaks off."""
-        self._wanted = len(commands)
-        self._write(b"".join(commands))
-        return await self._read(len(commands), timeout or self._timeouts.command)
-
-    def _write(self, data: bytes) -> None:
-        # uvloop raises where asyncio ignores what is written to a transport that is closed
-        if self.failure is None and not self._transport.is_closing():
-            self._transport.write(data)
-
-    async def _send(self, message: Sequence[Segment]) -> tuple[Phase, Reply | None]:
-        """Write the message and the final dot, and read the reply that decides."""
-        self._wanted = 1
-        held = b""
+    async def _send(
+        self, message: Sequence[Segment], wanted: int, before_final: Check | None
+    ) -> tuple[Phase, Sequence[Reply]]:
+        """Write the message and the final dot, and read the replies that decide."""
+        channel, held = self._channel, b""
+        channel.expect(wanted)
         async with aclosing(chunks_of(message)) as chunks:
             async for chunk in chunks:
                 if held:
-                    self._write(held)
-                    if not await self._drained():
+                    channel.write(held)
+                    if not await channel.drained(self._timeouts.block):
                         break
                 held = chunk
-        if self.failure or self._replies:
-            return Phase.DATA, self._early_refusal()
+        if before_final and not channel.was_answered and self.failure is None:
+            await before_final()
+        if channel.was_answered or self.failure:
+            return Phase.DATA, await self._early_refusal(wanted)
         # from here on the server may have the message, whatever we hear of it
-        self._write(held + b".\r\n")
-        replies = await self._read(1, self._timeouts.final)
-        if replies and replies[0].intermediate:
-            self._fail("the server's replies are out of step with the commands")
-            return Phase.DOT, None
-        return Phase.DOT, (replies[0] if replies else None)
+        channel.write(held + b".\r\n")
+        finals = await channel.read(wanted, self._timeouts.final)
+        if any(reply.intermediate for reply in finals):
+            channel.fail("the server's replies are out of step with the commands")
+            return Phase.DOT, ()
+        return Phase.DOT, finals
 
-    def _early_refusal(self) -> Reply | None:
+    async def _early_refusal(self, wanted: int) -> Sequence[Reply]:
         """Take the reply of a server that did not wait for the final dot; the session is over."""
-        self._fail("the server answered before the final dot")
-        early, self._replies = self._replies, []
-        return next((reply for reply in early if reply.code >= 400), None)
+        self._channel.fail("the server answered before the final dot")
+        early = await self._channel.read(wanted, 0.0)
+        return [reply for reply in early if reply.code >= 400][:1] * wanted
 
-    async def _drained(self) -> bool:
-        """Wait until the server has taken most of what was written; False where that is no use."""
-        try:
-            async with asyncio.timeout(self._timeouts.final):
-                await self._writable.wait()
-        except TimeoutError:
-            self._fail(f"the server took no data for {self._timeouts.final:g} s")
-        return self.failure is None and not self._replies
+    async def _end_at_once(self) -> None:
+        """End a message that the server takes for nobody (RFC 2920, section 3.1)."""
+        if self._lmtp:  # it has nobody to answer for, so nothing would tell the end
+            self._channel.fail("the server takes a message for nobody")
+        else:
+            await self._channel.ask([b".\r\n"], self._timeouts.final)
 
     async def _reset(self) -> None:
         """Make the session ready for another transaction after a refusal."""
         if self.failure is None:
-            await self._ask([b"RSET\r\n"])
+            await self._channel.ask([b"RSET\r\n"], self._timeouts.command)
 
-    async def _read(self, count: int, timeout: float) -> list[Reply]:  # noqa: ASYNC109 - see _ask
-        if len(self._replies) < count and self.failure is None:
-            loop = asyncio.get_running_loop()
-            self._arrived = loop.create_future()
-            timer = loop.call_later(timeout, self._fail, f"no reply within {timeout:g} s")
-            try:
-                await self._arrived
-            finally:
-                timer.cancel()
-                self._arrived = None
-        replies, self._replies = self._replies[:count], self._replies[count:]
-        self._wanted = 0
-        return replies
+    def _sorted(
+        self, replies: Sequence[Reply], commands: int
+    ) -> tuple[Reply | None, Sequence[Reply], Reply | None]:
+        """Tell the replies to MAIL, to each RCPT and to what came behind them."""
+        mail, recipients = (replies[0] if replies else None), replies[1:commands]
+        rest = replies[commands] if len(replies) > commands else None
+        if any(reply.intermediate for reply in replies[:commands]):
+            self._channel.fail("the server's replies are out of step with the commands")
+        return mail, recipients, rest
 
-    def _fail(self, reason: str) -> None:
-        if self.failure is None:
-            self.failure = reason
-            self._transport.abort()
-        self._writable.set()
-        self._notify()
+    def _give_up(self, *extensions: str) -> None:
+        for name in extensions:
+            self.extensions.pop(name, None)
+            self.unfit.add(name)
 
-    def _notify(self) -> None:
-        if self._arrived and not self._arrived.done():
-            self._arrived.set_result(None)
 
-    # asyncio.Protocol
+def _any_positive(replies: Sequence[Reply]) -> bool:
+    return any(reply.positive for reply in replies)
 
-    def data_received(self, data: bytes) -> None:
-        """Take what the server says."""
-        try:
-            for reply in self._parser.feed(data):
-                if len(self._replies) >= self._wanted:
-                    self._fail(f"the server said what nobody had asked for: {reply}")
-                    return
-                self._replies.append(reply)
-        except MalformedReply as error:
-            self._fail(str(error))
-            return
-        if self._wanted and len(self._replies) == self._wanted:
-            self._writable.set()  # an answer to a message that is not over: no use to go on
-            self._notify()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the session is over."""
-        self._fail(
-            f"the connection was lost ({exc})" if exc else "the server closed the connection"
-        )
-
-    def pause_writing(self) -> None:
-        """The transport's buffer is full."""
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        """The transport has room again."""
-        self._writable.set()
+def _all_taken(replies: Sequence[Reply]) -> bool:
+    return all(reply.positive for reply in replies)

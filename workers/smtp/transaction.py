@@ -1,6 +1,6 @@
 """What goes into one mail transaction, and what comes out of it."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Sequence
 from contextlib import aclosing
 from enum import StrEnum
 from typing import TypeAlias
@@ -29,6 +29,32 @@ class Phase(StrEnum):
 
 
 @attrs.frozen
+class Dsn:
+    """Which delivery reports the sender wants (RFC 3461).
+
+    Attributes:
+        notify: NOTIFY, such as ``FAILURE,DELAY`` or ``NEVER``; empty for the server's own way.
+        ret: RET, ``FULL`` or ``HDRS``; empty likewise.
+        envid: ENVID, which the report repeats; printable ASCII.
+    """
+
+    notify: str = ""
+    ret: str = ""
+    envid: str = ""
+
+    def of_mail(self) -> str:
+        """Write the parameters of MAIL."""
+        ret = f" RET={self.ret}" if self.ret else ""
+        return f"{ret} ENVID={_xtext(self.envid)}" if self.envid else ret
+
+    def of_rcpt(self, recipient: str) -> str:
+        """Write the parameters of RCPT."""
+        notify = f" NOTIFY={self.notify}" if self.notify else ""
+        # another address type would be needed for UTF-8 (RFC 6533), and few servers know it
+        return f"{notify} ORCPT=rfc822;{_xtext(recipient)}" if recipient.isascii() else notify
+
+
+@attrs.frozen
 class Envelope:
     """Who sends to whom, as SMTP takes it (RFC 5321, section 2.3.1).
 
@@ -36,12 +62,29 @@ class Envelope:
         sender: of MAIL FROM; empty for the null sender.
         smtputf8: some address has a UTF-8 local part, and the server takes it (RFC 6531).
         size: of the message, in bytes (RFC 1870); 0 where it is not said.
+        dsn: what the sender wants to be told later, where that is said (RFC 3461).
     """
 
     sender: str
     recipients: Sequence[str]
     smtputf8: bool = False
     size: int = 0
+    dsn: Dsn | None = None
+
+    def commands(self, extensions: Container[str]) -> list[bytes]:
+        """Write MAIL and each RCPT, with the parameters that a server of ``extensions`` knows."""
+        options = f" SIZE={self.size}" if self.size and "size" in extensions else ""
+        if "8bitmime" in extensions:
+            options += " BODY=8BITMIME"
+        if self.smtputf8:
+            options += " SMTPUTF8"
+        dsn = self.dsn if "dsn" in extensions else None
+        mail = f"MAIL FROM:<{self.sender}>{options}{dsn.of_mail() if dsn else ''}\r\n"
+        people = [
+            f"RCPT TO:<{recipient}>{dsn.of_rcpt(recipient) if dsn else ''}\r\n"
+            for recipient in self.recipients
+        ]
+        return [line.encode() for line in (mail, *people)]
 
 
 @attrs.frozen
@@ -51,6 +94,8 @@ class Transcript:
     Attributes:
         phase: the last one that was begun. From `Phase.DOT` on, the server may have the message.
         recipients: the reply to each RCPT, in order; fewer where the session broke off.
+        finals: the replies that decide: one for all, or with LMTP one for each who was accepted at
+            RCPT, in order; fewer where the session broke off.
         failure: why the session broke off, or None.
     """
 
@@ -58,8 +103,13 @@ class Transcript:
     mail: Reply | None = None
     recipients: Sequence[Reply] = ()
     data: Reply | None = None
-    final: Reply | None = None
+    finals: Sequence[Reply] = ()
     failure: str | None = None
+
+    @property
+    def final(self) -> Reply | None:
+        """The reply that decides on all, or with LMTP on the first who was accepted at RCPT."""
+        return self.finals[0] if self.finals else None
 
     @property
     def heard(self) -> list[tuple[Phase, Reply]]:
@@ -68,7 +118,7 @@ class Transcript:
             (Phase.MAIL, self.mail),
             *((Phase.RCPT, reply) for reply in self.recipients),
             (Phase.DATA, self.data),
-            (Phase.DOT, self.final),
+            *((Phase.DOT, reply) for reply in self.finals),
         ]
         return [(phase, reply) for phase, reply in said if reply]
 
@@ -84,6 +134,11 @@ async def chunks_of(message: Sequence[Segment]) -> AsyncGenerator[bytes]:
             stuffed = _stuffed(segment)
             for start in range(0, len(stuffed), _CHUNK):
                 yield stuffed[start : start + _CHUNK]
+
+
+def _xtext(text: str) -> str:
+    """Encode a parameter's value (RFC 3461, section 4)."""
+    return "".join(c if "!" <= c <= "~" and c not in "+=" else f"+{ord(c):02X}" for c in text)
 
 
 def _stuffed(lines: bytes) -> bytes:

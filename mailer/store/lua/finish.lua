@@ -4,7 +4,8 @@
 -- KEYS  1 wake, 2-4 agenda lanes, 5-15 state indexes in the order of JobState, 16 what the
 --       blobs' keys begin with, 17 blob-uses, then the jobs' records
 -- ARGV  for each job: id, token, new state, index of the new state's key, due ms (0: it has
---       ended; 1: now), tries, recipients, attempt ('': none to record)
+--       ended; 1: now), tries, recipients, attempt ('': none to record), why it waits where no
+--       attempt says so ('': one does)
 -- Returns  for each job 1, or 0 where the token is stale; 1 too where this very result was recorded
 --          before, and only the reply got lost
 --
@@ -17,7 +18,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local reply, wake = {}, false
 for i = 18, #KEYS do
-  local at = (i - 18) * 8
+  local at = (i - 18) * 9
   local record, id, state = KEYS[i], ARGV[at + 1], ARGV[at + 3]
   local job = redis.call('HMGET', record, 'state', 'token', 'lane', 'attempts', 'blobs')
   if job[2] ~= ARGV[at + 2] then
@@ -31,7 +32,8 @@ for i = 18, #KEYS do
     while #attempts > MOST_HISTORY do attempts = string.gsub(attempts, '^[^\n]*\n', '', 1) end
     redis.call('HSET', record, 'state', state, 'updated', now, 'tries', ARGV[at + 6],
       'recipients', ARGV[at + 7], 'attempts', attempts)
-    redis.call('HDEL', record, 'lease', 'worker', 'started')
+    redis.call('HDEL', record, 'lease', 'worker', 'started', 'held')
+    if ARGV[at + 9] ~= '' then redis.call('HSET', record, 'held', ARGV[at + 9]) end
     redis.call('ZREM', KEYS[7], id)
     redis.call('ZADD', KEYS[tonumber(ARGV[at + 4])], now, id)
     local lane = KEYS[1 + tonumber(job[3])]

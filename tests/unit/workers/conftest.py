@@ -8,10 +8,10 @@ import uvloop
 
 from mailer.testing import Options, SmtpServer
 from workers.relay import Relay, Tls
-from workers.smtp.pool import Connector
+from workers.smtp.connector import Connector
 from workers.smtp.session import Timeouts
 
-PATIENCE = Timeouts(command=20.0, final=20.0)
+PATIENCE = Timeouts(command=20.0, data=20.0, block=20.0, final=20.0)
 
 
 def pytest_asyncio_loop_factories(config, item):
@@ -35,7 +35,7 @@ def connector():
         host="127.0.0.1",
         **user,
     ):
-        relay = Relay(host, port, tls, **user)
+        relay = Relay(name="r", host=host, port=port, tls=tls, **user)
         return Connector(relay, "client.example", connect, timeouts, context)
 
     return make

@@ -18,7 +18,8 @@ def reply(line):
 def heard(mail=None, rcpt=(), data=None, dot=None, phase=Phase.DOT, failure=None):
     """Make a transcript of plain reply lines."""
     recipients = tuple(map(reply, rcpt))
-    return Transcript(phase, reply(mail), recipients, reply(data), reply(dot), failure)
+    finals = (reply(dot),) if dot else ()
+    return Transcript(phase, reply(mail), recipients, reply(data), finals, failure)
 
 
 OK, GO, NO_MAIL = "250 2.1.0 ok", "354 go", "503 5.5.1 MAIL first"

@@ -7,7 +7,8 @@ import trustme
 
 from mailer.testing import Action, Fault, Options, SmtpServer, go_away, hang, hang_up_once, say
 from workers.relay import Tls
-from workers.smtp.pool import Pool, RelayFault
+from workers.smtp.connector import RelayFault
+from workers.smtp.pool import Pool
 from workers.smtp.session import Timeouts
 from workers.smtp.transaction import Envelope, Phase
 
@@ -24,7 +25,7 @@ def pooled(connector):
     @asynccontextmanager
     async def run(*faults, limit=3, idle_seconds=30.0, **options):
         async with SmtpServer(Options(faults=list(faults), **options)) as server:
-            pool = Pool(connector(server.port), limit=limit, idle_seconds=idle_seconds)
+            pool = Pool(connector(server.port, connections=limit), idle_seconds=idle_seconds)
             try:
                 yield server, pool
             finally:
@@ -35,13 +36,12 @@ def pooled(connector):
 
 async def send(pool, urgency=1):
     """Deliver as the workers do."""
+
+    async def build(extensions):
+        return ENVELOPE, [MESSAGE]
+
     async with pool.seat(urgency) as seat:
-        session = await seat.session()
-        transcript = await session.transact(ENVELOPE, MESSAGE)
-        if session.was_dead(transcript):
-            session = await seat.fresh_session()
-            transcript = await session.transact(ENVELOPE, MESSAGE)
-        return transcript
+        return await seat.transact(build, check=lambda: None)
 
 
 async def until(condition):
@@ -137,11 +137,13 @@ async def test_whatever_is_canceled_no_seat_gets_lost(pooled):
 
 
 async def test_a_seat_is_free_again_after_an_error(pooled):
+    async def build(extensions):
+        raise LookupError
+
     async with pooled(limit=1) as (_, pool):
-        with pytest.raises(LookupError):  # noqa: PT012 - what fails is the body of the block
+        with pytest.raises(LookupError):
             async with pool.seat(1) as seat:
-                await seat.session()
-                raise LookupError
+                await seat.transact(build, check=lambda: None)
         assert (await send(pool)).final.positive
 
 

@@ -27,7 +27,7 @@ MESSAGE = b"Message-ID: <m@example.com>\r\nSubject: hi\r\n\r\nHello\r\n"
 ONE = Envelope("from@example.com", ["jm@example.org"])
 TWO = Envelope("from@example.com", ["jm@example.org", "anna@example.net"])
 PIPELINING = ("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES")
-IMPATIENT = Timeouts(command=0.05, final=0.05)
+IMPATIENT = Timeouts(command=0.05, data=0.05, block=0.05, final=0.05)
 
 
 async def take_one(reader, writer):
@@ -209,7 +209,7 @@ async def test_a_large_message_waits_for_a_slow_reader(talking):
         writer.write(b"250 ok\r\n250 ok\r\n354 go\r\n")
         while not got.endswith(b"\r\n.\r\n"):
             got.extend(await reader.read(100_000))
-            pending.append(session._transport.get_write_buffer_size())
+            pending.append(session._channel._transport.get_write_buffer_size())
         writer.write(b"250 ok\r\n")
         await reader.read()
 

@@ -1,0 +1,59 @@
+"""The tables of ``mailer.toml``, as they are written there; ``settings`` has the plain values."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+TEN_YEARS = 10 * 366 * 24 * 3600
+Seconds = Annotated[float, Field(gt=0, le=TEN_YEARS, allow_inf_nan=False)]
+# what may be given several times may be given once, without brackets
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
+
+
+class Section(BaseModel):
+    """One table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class DkimKeySettings(Section):
+    """One key with which a domain's messages are signed: in a file, or here."""
+
+    selector: str
+    key_file: Path | None = None
+    key: SecretStr | None = None
+
+
+class RelaySettings(Section):
+    """One relay, ``[relays.NAME]``."""
+
+    url: SecretStr = Field(description="As `MAILER_RELAY_URL`; also `lmtp://`, `lmtp+unix:///`.")
+    connections: int | None = Field(
+        None, ge=1, le=1000, description="Of one worker process; else `MAILER_CONNECTIONS`."
+    )
+    messages_per_connection: int = Field(1000, ge=1, description="Then it is closed.")
+    connection_seconds: Seconds = Field(600.0, description="Its age at which it is closed.")
+    ca_file: Path | None = Field(None, description="The only issuers of certificates trusted.")
+    client_certificate: Path | None = Field(None, description="Ours, with its chain.")
+    client_key: Path | None = Field(None, description="Of it, where that is another file.")
+    token_command: tuple[str, ...] = Field(
+        (), description="Prints the access token for XOAUTH2; program and arguments."
+    )
+    token_file: Path | None = Field(None, description="Has the access token.")
+    token_function: str | None = Field(
+        None, description="`package.module:function`, which returns the access token."
+    )
+    without: Names = Field((), description="SMTP extensions not to be used, such as `CHUNKING`.")
+
+
+class RouteSettings(Section):
+    """One route, ``[[routes]]``: which relays take what. The first that fits counts."""
+
+    sender_domains: Names = ()
+    recipient_domains: Names = ()
+    tags: Names = ()
+    relays: dict[str, Annotated[int, Field(ge=1)]] | Names
+    backups: Names = ()
