@@ -395,7 +395,7 @@ def secured(connector, server_tls, trusting):
 async def test_a_session_is_secured_before_it_logs_in(secured, tls):
     async with secured(tls) as (server, connect):
         session = await connect()
-        assert session._transport.get_extra_info("ssl_object") is not None
+        assert session._channel._transport.get_extra_info("ssl_object") is not None
         assert (await session.transact(ENVELOPE, MESSAGE)).final.positive
         await session.quit()
     commands = server.state.commands

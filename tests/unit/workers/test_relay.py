@@ -1,9 +1,8 @@
-import time
-
 import pytest
 
 from mailer.errors import InvalidSetting
-from workers.relay import Breaker, Relay, Tls
+from mailer.settings import Settings
+from workers.relay import Relay, Tls, relays
 
 SECRET = "s3cr3t"
 
@@ -85,7 +84,7 @@ def test_a_relay_is_shown_without_its_password():
 )
 def test_a_wrong_url_is_refused_by_the_settings_name_and_never_repeated(url):
     with pytest.raises(InvalidSetting, match="MAILER_RELAY_URL") as caught:
-        Relay.parse(url)
+        relays(Settings(relay_url=url))
     assert SECRET not in f"{caught.value!r} {caught.value}"
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
@@ -105,74 +104,11 @@ def test_a_password_may_go_through_tls_or_stay_on_this_machine(url):
 
 @pytest.mark.parametrize("tls", [Tls.REQUIRED, Tls.IMPLICIT, Tls.OPPORTUNISTIC])
 def test_certificates_are_verified(tls):
-    context = Relay("mx.example.com", 25, tls).tls_context()
+    context = Relay(name="main", host="mx.example.com", port=25, tls=tls).tls_context()
     assert context.check_hostname
     assert context.verify_mode.name == "CERT_REQUIRED"
 
 
 def test_without_tls_there_is_no_context():
-    assert Relay("localhost", 25, Tls.OFF).tls_context() is None
-
-
-# Breaker
-
-
-@pytest.fixture
-def tick(monkeypatch):
-    now = [1000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-
-    def advance(seconds):
-        now[0] += seconds
-
-    return advance
-
-
-def test_a_new_breaker_holds_nothing_up(tick):
-    breaker = Breaker()
-    assert (breaker.pause, breaker.probing) == (0.0, False)
-
-
-def test_pauses_double_up_to_a_minute(tick):
-    breaker = Breaker()
-    pauses = []
-    for _ in range(9):
-        pauses.append(breaker.fault())
-        tick(pauses[-1])
-    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-
-
-def test_an_outage_of_days_goes_on_as_it_began(tick):
-    """2 ** 1024 is no float: once a minute, that was reached after 17 hours."""
-    breaker = Breaker()
-    for _ in range(3000):
-        tick(breaker.fault())
-    assert breaker.fault() == 60
-
-
-def test_a_pause_ends_by_itself_and_then_the_relay_is_probed(tick):
-    breaker = Breaker()
-    breaker.fault()
-    tick(0.25)
-    assert (breaker.pause, breaker.probing) == (0.75, True)
-    tick(5)
-    assert (breaker.pause, breaker.probing) == (0.0, True)
-
-
-def test_faults_during_a_pause_do_not_add_up(tick):
-    breaker = Breaker()
-    breaker.fault()
-    tick(0.5)
-    assert [breaker.fault() for _ in range(50)] == [0.5] * 50
-    tick(0.5)
-    assert breaker.fault() == 2
-
-
-def test_a_success_ends_all_and_is_news_once(tick):
-    breaker = Breaker()
-    assert breaker.success() is False
-    breaker.fault()
-    assert breaker.success() is True
-    assert (breaker.pause, breaker.probing) == (0.0, False)
-    assert breaker.success() is False
-    assert breaker.fault() == 1
+    relay = Relay(name="main", host="localhost", port=25, tls=Tls.OFF)
+    assert relay.tls_context() is None

@@ -12,7 +12,8 @@ from mailer.retry import RetryPolicy
 from mailer.store.agenda import ENDED, NOW, Assignment, Lease
 from mailer.store.records import Head
 from workers.outcome import Judgement, Outcome, Verdict
-from workers.settlement import Circumstances, fail, hand_back, open_recipients, settle
+from workers.settlement import Circumstances, fail, hand_back, open_recipients
+from workers.settlement import settle as settle_some
 from workers.smtp.replies import Reply
 from workers.smtp.transaction import Phase
 
@@ -37,6 +38,15 @@ def recipients(states):
 
 def letters(result):
     return "".join(recipient.state[0] for recipient in result.recipients)
+
+
+def settle(job, heard, given):
+    """Settle an attempt at all open recipients."""
+    return settle_some(job, heard, given, open_addresses(job))
+
+
+def open_addresses(job):
+    return [r.address for r in open_recipients(job.recipients, SINCE)]
 
 
 def assignment(states="p", tries=0, retry=None, expires_ms=0):
@@ -332,7 +342,7 @@ def test_a_refusal_s_wait_holds_nobody_up():
 
 
 def test_those_open_are_the_pending_and_the_deferred():
-    states = [recipient.state for recipient in open_recipients(recipients("padrus"))]
+    states = [recipient.state for recipient in open_recipients(recipients("padrus"), SINCE)]
     assert states == [RecipientState.PENDING, RecipientState.DEFERRED]
 
 
@@ -369,13 +379,13 @@ def test_whatever_happens_an_accepted_recipient_stays_so_and_a_job_ends_or_waits
     job, age = assignment("p" * count, retry=policy, expires_ms=expires), 0
     for verdicts, passed, pause, chance in rounds:
         age += passed
-        heard = outcome(*verdicts[: len(open_recipients(job.recipients))])
+        heard = outcome(*verdicts[: len(open_addresses(job))])
         result = settle(job, heard, circumstances(age, chance, pause))
         for before, after in zip(job.recipients, result.recipients, strict=True):
             assert before.address == after.address
             if before.state not in {RecipientState.PENDING, RecipientState.DEFERRED}:
                 assert after == before
-        left = open_recipients(result.recipients)
+        left = open_recipients(result.recipients, SINCE)
         assert result.tries in {job.tries, job.tries + 1}
         if result.state.ended:
             assert (result.due_ms, left) == (ENDED, [])
