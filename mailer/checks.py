@@ -21,6 +21,8 @@ from mailer.retry import RetryPolicy
 
 Mailboxes = str | Address | Group | Iterable[str | Address | Group]
 
+_LONGEST_NAME = 100  # characters
+_DSN_NOTIFY = ("success", "failure", "delay", "never")
 _MAX_DEPTH = 32  # of metadata
 
 
@@ -142,6 +144,32 @@ def idempotency_key(value: str | None) -> str | None:
     """Accept any text that is not empty."""
     if body(value) == "":
         raise InvalidEmail("", "is empty; leave it out instead")
+    return value
+
+
+def relay(value: str | None) -> str | None:
+    """Accept a name; whether there is such a relay, the settings know."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= _LONGEST_NAME:
+        raise InvalidEmail("", "is the name of a relay, as in [relays.NAME] of the settings")
+    return value
+
+
+def dsn_notify(value: Iterable[str]) -> tuple[str, ...]:
+    """Accept when to report (RFC 3461, 4.1)."""
+    asked = (value,) if isinstance(value, str) else tags(value)
+    if unknown := [name for name in asked if name not in _DSN_NOTIFY]:
+        raise InvalidEmail("", f"has {unknown[0]!r}; there are {', '.join(_DSN_NOTIFY)}")
+    if "never" in asked and len(set(asked)) > 1:
+        raise InvalidEmail("", "is never, or some of the others (RFC 3461, 4.1)")
+    return tuple(dict.fromkeys(asked))
+
+
+def dsn_return(value: str | None) -> str | None:
+    """Accept what a report brings back (RFC 3461, 4.3)."""
+    if value is not None and value not in {"full", "headers"}:
+        raise InvalidEmail("", "is full or headers")
     return value
 
 

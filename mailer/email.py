@@ -65,6 +65,10 @@ class Email:
         expires_at: not after this time.
         tags, metadata: kept with the job, never sent.
         idempotency_key: enqueued again under the same key, the same content is one job.
+        relay: the name of the only relay that may take it, instead of those of the routes.
+        dsn_notify: when the relay should report to ``envelope_sender`` (RFC 3461): ``success``,
+            ``failure``, ``delay``; or ``never``. Said to relays that offer DSN.
+        dsn_return: what a report brings back of the message, ``full`` or ``headers``.
         retry: the retry policy, where it differs from the settings'.
         prepared: set by `from_message`.
 
@@ -101,8 +105,10 @@ class Email:
     tags: tuple[str, ...] = attrs.field(default=(), converter=checks.tags)
     metadata: Mapping[str, Any] = attrs.field(default=_NOTHING_MORE, converter=checks.metadata)
     idempotency_key: str | None = attrs.field(default=None, converter=checks.idempotency_key)
-    relay: str | None = None
+    relay: str | None = attrs.field(default=None, converter=checks.relay)
     delivery: Delivery = "at-least-once"
+    dsn_notify: tuple[str, ...] = attrs.field(default=(), converter=checks.dsn_notify)
+    dsn_return: str | None = attrs.field(default=None, converter=checks.dsn_return)
     retry: RetryPolicy | None = attrs.field(default=None, converter=checks.retry_policy)
     prepared: PreparedEmail | None = attrs.field(
         default=None, repr=False, converter=checks.prepared
@@ -168,8 +174,6 @@ class Email:
         self._check_headers()
         if self.delivery != "at-least-once":
             raise InvalidEmail("delivery", "only 'at-least-once' is known to this version")
-        if self.relay is not None:
-            raise InvalidEmail("relay", "this version has one relay, MAILER_RELAY_URL")
 
     def _check_headers(self) -> None:
         ours = {name.lower() for name, _ in self.typed_headers}

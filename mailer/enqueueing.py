@@ -32,6 +32,10 @@ def new_job(email: Email, settings: Settings) -> NewJob:
             f"{len(recipients)} recipients are more than {settings.max_recipients} "
             "(MAILER_MAX_RECIPIENTS); send each their own email instead",
         )
+    if email.relay is not None and settings.relays and email.relay not in settings.relays:
+        raise InvalidEmail(
+            "relay", f"there is no relay {email.relay!r}; there are {', '.join(settings.relays)}"
+        )
     job_id = new_id()
     message_id = f"<{job_id}@{email.from_email.wire.rpartition('@')[2]}>"
     if email.prepared:
@@ -43,6 +47,9 @@ def new_job(email: Email, settings: Settings) -> NewJob:
         from_email=str(email.from_email),
         subject=email.subject,
         envelope_sender=(email.envelope_sender or email.from_email).wire,
+        relay=email.relay,
+        dsn_notify=email.dsn_notify,
+        dsn_return=email.dsn_return,
         retry=email.retry,
         tags=email.tags,
         metadata=dict(email.metadata),

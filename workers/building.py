@@ -25,7 +25,7 @@ from mailer.mime import (
 )
 from mailer.store.agenda import Assignment
 from workers.contents import Contents
-from workers.smtp.transaction import Envelope, Segment
+from workers.smtp.transaction import Dsn, Envelope, Segment
 
 log = structlog.get_logger()
 _HASHED_AT_ONCE = 1024 * 1024  # bytes between which other tasks get their turn
@@ -73,7 +73,7 @@ class Builder:
             part if isinstance(part, bytes) else partial(contents.chunks, part)
             for part in draft.segments()
         ]
-        return Envelope(sender, recipients, smtputf8, draft.size), segments
+        return Envelope(sender, recipients, smtputf8, draft.size, _reports(job)), segments
 
     async def _signed(self, draft: Draft, message: Message, contents: Contents) -> Draft:
         """Put DKIM signatures before the header, by the keys of the author's domain."""
@@ -89,6 +89,18 @@ class Builder:
                     async for chunk in chunks:
                         body.update(chunk)
         return with_signatures(draft, message, keys, body)
+
+
+def _reports(job: Assignment) -> Dsn | None:
+    """Tell which reports the email asks for."""
+    head = job.head
+    if not head.dsn_notify and not head.dsn_return:
+        return None
+    return Dsn(
+        notify=",".join(head.dsn_notify).upper(),
+        ret={"full": "FULL", "headers": "HDRS", None: ""}[head.dsn_return],
+        envid=job.lease.job_id,
+    )
 
 
 def _require_room(size: int, extensions: Mapping[str, str]) -> None:

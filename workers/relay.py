@@ -147,6 +147,10 @@ def relays(settings: Settings) -> Mapping[str, Relay]:
     Raises:
         InvalidSetting: naming the one that is wrong, and what to change.
     """
+    if settings.relays and "relay_url" in settings.model_fields_set:
+        raise InvalidSetting(
+            "MAILER_RELAY_URL: is set, and so is [relays]; make it a relay there, or leave one out"
+        )
     found = []
     for name, table in settings.relays.items():
         found.append((f"relays.{name}", _from_table(name, table, settings)))

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from mailer.address import domain_to_ascii
-from mailer.errors import InvalidSetting
+from mailer.address import Address
+from mailer.errors import InvalidEmail, InvalidSetting
 from mailer.sections import RouteSettings
 from mailer.settings import Settings
 from mailer.store.agenda import Assignment
@@ -122,10 +122,16 @@ def _route(table: RouteSettings, setting: str, relays: Mapping[str, Relay]) -> R
 
 
 def _domains(names: Sequence[str], setting: str) -> frozenset[str]:
+    return frozenset(_pattern(name, setting) for name in names)
+
+
+def _pattern(name: str, setting: str) -> str:
+    """Check ``example.com`` or ``*.example.com``, and put it into A-labels."""
+    below = "*." if name.startswith("*.") else ""
     try:
-        return frozenset(domain_to_ascii(name.removeprefix("@")).lower() for name in names)
-    except UnicodeError:
-        raise InvalidSetting(f"{setting}: has a name that is no domain") from None
+        return below + _domain(Address(f"x@{name.removeprefix(below or '@')}").wire)
+    except InvalidEmail:
+        raise InvalidSetting(f"{setting}: {name!r} is no domain") from None
 
 
 def _domain(address: str) -> str:

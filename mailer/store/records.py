@@ -27,6 +27,8 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     envelope_sender: str
     relay: str | None = None
     delivery: str = "at-least-once"
+    dsn_notify: tuple[str, ...] = ()
+    dsn_return: str | None = None
     retry: RetryPolicy | None = None
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}

@@ -190,12 +190,6 @@ class TestReading:
         assert await store.run(store.jobs.count(JobState.SENT)) == 1
         assert await store.run(store.jobs.count(JobState.FAILED)) == 0
 
-    async def test_paused_relays_are_listed_until_they_work_again(self, store):
-        await store.run(store.agenda.pause_relay("smtp.example.com", b"535"))
-        assert await store.run(store.jobs.paused_relays()) == {"smtp.example.com": "535"}
-        await store.run(store.agenda.resume_relay("smtp.example.com"))
-        assert await store.run(store.jobs.paused_relays()) == {}
-
 
 class TestCancel:
     async def test_what_waits_can_be_canceled(self, store):

@@ -74,6 +74,8 @@ def every_field() -> Email:
         idempotency_key="order-42",
         relay=None,
         delivery="at-least-once",
+        dsn_notify=["failure", "delay"],
+        dsn_return="headers",
         retry=RetryPolicy(delays=(60.0, 300.0), max_attempts=3),
     )
     Email(from_email="shop@example.com", to="jm@example.org", priority=Priority.LOW)

@@ -112,3 +112,80 @@ def test_certificates_are_verified(tls):
 def test_without_tls_there_is_no_context():
     relay = Relay(name="main", host="localhost", port=25, tls=Tls.OFF)
     assert relay.tls_context() is None
+
+
+# tables
+
+
+def read(**table):
+    (relay,) = relays(Settings(relays={"main": table})).values()
+    return relay
+
+
+def test_a_table_says_what_a_url_can_not():
+    relay = read(
+        url="smtps://user@mx.example.com",
+        token_command=["print-token"],
+        connections=3,
+        messages_per_connection=50,
+        connection_seconds=60,
+        without="CHUNKING",
+    )
+    assert (relay.name, relay.host, relay.tls) == ("main", "mx.example.com", Tls.IMPLICIT)
+    assert relay.token.command == ("print-token",)
+    assert (relay.connections, relay.messages_per_connection) == (3, 50)
+    assert relay.connection_seconds == 60
+    assert relay.without == {"chunking"}
+
+
+def test_relays_keep_the_order_of_the_file():
+    tables = {name: {"url": f"smtp://{name}.example.com"} for name in ("b", "a", "c")}
+    assert list(relays(Settings(relays=tables))) == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("url", "lmtp", "socket", "port"),
+    [
+        ("lmtp://127.0.0.1", True, None, 24),
+        ("lmtp://127.0.0.1:2424", True, None, 2424),
+        ("lmtp+unix:///run/dovecot/lmtp", True, "/run/dovecot/lmtp", 24),
+        ("smtp+unix:///run/a%20b", False, "/run/a b", 25),
+    ],
+)
+def test_lmtp_and_unix_sockets(url, lmtp, socket, port):
+    relay = Relay.parse(url)
+    assert (relay.lmtp, relay.socket, relay.port, relay.tls) == (lmtp, socket, port, Tls.OFF)
+    assert relay.name == (socket or f"127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ({"url": "mx.example.com"}, "relays.main.url"),
+        ({"url": "smtps+unix:///run/x"}, "relays.main.url"),
+        ({"url": "lmtp+unix://host/x"}, "relays.main.url"),
+        ({"url": "smtp+unix://"}, "relays.main.url"),
+        ({"url": f"smtp://u:{SECRET}@mx.example.com", "token_file": "t"}, "relays.main"),
+        ({"url": "smtp://mx.example.com", "token_file": "t"}, "relays.main"),
+        ({"url": "smtp://u@mx.example.com"}, "relays.main"),
+        ({"url": "smtp://u@mx.example.com?starttls=off", "token_file": "t"}, "relays.main"),
+        ({"url": "smtp://127.0.0.1", "ca_file": "ca.pem"}, "relays.main"),
+        ({"url": "smtp://mx.example.com", "ca_file": "no-such.pem"}, "relays.main.ca_file"),
+        (
+            {"url": "smtp://mx.example.com", "client_certificate": "no-such.pem"},
+            "relays.main.client_certificate",
+        ),
+    ],
+    ids=str,
+)
+def test_a_table_that_contradicts_itself_is_refused(table, named):
+    with pytest.raises(InvalidSetting) as caught:
+        read(**table)
+    assert str(caught.value).startswith(f"{named}: ")
+    assert SECRET not in str(caught.value)
+
+
+def test_a_url_beside_the_tables_is_a_contradiction():
+    settings = Settings(relay_url="smtp://a.example", relays={"b": {"url": "smtp://b.example"}})
+    with pytest.raises(InvalidSetting, match=r"MAILER_RELAY_URL: .*\[relays\]"):
+        relays(settings)
