@@ -72,23 +72,24 @@ class Breakers:
         wait = await self._runner.run(self._store.probe(relay, _PROBE_PATIENCE))
         return min(wait, _ASK_AGAIN) if wait else 0.0
 
-    async def fault(self, relay: str, reason: str) -> float:
-        """Pause a relay; returns for how many seconds."""
-        if wait := self.wait(relay):
-            return wait
+    async def fault(self, relay: str, reason: str) -> None:
+        """Pause a relay."""
+        if self.wait(relay):
+            return
         try:
             trip = await self._runner.run(self._store.trip(relay, reason, self._worker))
         except StoreUnavailable:  # it is paused for this worker alone
             self._paused[relay] = self._clock.now_ms + round(FIRST_PAUSE * 1000), reason
-            return FIRST_PAUSE
+            return
         self._clock.heard(trip.now_ms)
         self._paused[relay] = trip.until_ms, reason
-        wait = self.wait(relay)
         if trip.news:
             log.error(
-                "relay paused; no attempt is used up", relay=relay, seconds=wait, reason=reason
+                "relay paused; no attempt is used up",
+                relay=relay,
+                seconds=self.wait(relay),
+                reason=reason,
             )
-        return wait
 
     def success(self, relay: str) -> None:
         """Note that a relay works. While it is paused, that is no news of now."""

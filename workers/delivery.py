@@ -115,7 +115,7 @@ class Deliverer:
             if hold is None:
                 outcome = await self._transaction(job, batch, group, relay)
                 if isinstance(outcome, Outcome):
-                    return await self._settled(job, group, relay, outcome)
+                    return self._settled(job, group, relay, outcome)
                 hold = outcome
             holds.append(hold)
         first = min(holds, key=lambda hold: hold.seconds)
@@ -146,29 +146,31 @@ class Deliverer:
                 batch.left(job)
                 if wait := self.breakers.wait(relay):
                     return Hold(wait, f"relay {relay} is paused: {self.breakers.reason(relay)}")
-                transcript = await seat.transact(
-                    partial(build, message), check=partial(self._check, job.lease)
-                )
-        except RelayFault as fault:
-            return broken_relay(fault.phase, fault.reply, fault.reason, number)
+                try:
+                    transcript = await seat.transact(
+                        partial(build, message), check=partial(self._check, job.lease)
+                    )
+                    outcome = classify(transcript, number)
+                except RelayFault as fault:
+                    outcome = broken_relay(fault.phase, fault.reply, fault.reason, number)
+                if outcome.relay_fault:  # known before the next one gets the seat
+                    await self.breakers.fault(relay, outcome.relay_fault)
+                return outcome
         except AttachmentUnreachable as error:
             return postponed(str(error), number)
         except StoreUnavailable:  # an OSError too, but none of the attachment's
             raise
         except OSError as error:
             return postponed(f"an attachment can't be read now: {error.strerror}", number)
-        return classify(transcript, number)
 
     def _check(self, lease: Lease) -> None:
         if not self.leases.holds(lease):
             raise LeaseLost
 
-    async def _settled(self, job: Assignment, group: Group, relay: str, outcome: Outcome) -> Result:
+    def _settled(self, job: Assignment, group: Group, relay: str, outcome: Outcome) -> Result:
         pause = 0.0
         if outcome.relay_fault:
-            pause = await self.breakers.fault(relay, outcome.relay_fault)
-            if self.breakers.held_up(group.relays) == 0:
-                pause = 0.0  # another one takes over at once
+            pause = self.breakers.held_up(group.relays)  # none where another takes over at once
         elif relay in self.pools:
             self.breakers.success(relay)
         return settle(job, outcome, self._circumstances(relay, pause), group.recipients)
