@@ -210,7 +210,9 @@ VALUES: Mapping[str, Any] = {
     "metadata": {"order": 42},
     "idempotency_key": "42",
     "delivery": "at-least-once",
-    "relay": None,
+    "relay": "marketing",
+    "dsn_notify": ["failure", "delay"],
+    "dsn_return": "headers",
     "retry": RetryPolicy(),
 }
 NEEDED = {
