@@ -121,6 +121,10 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
             data or dot.
         code: the SMTP reply code, where there was a reply.
         enhanced_code: RFC 3463, for example ``4.7.1``.
+        reply: what explains best what happened; word for word where the server said it.
+        replies: what was said of recipients besides, by address; of twenty at most, for the last
+            word on each recipient is kept with the recipient.
+        because: why the next attempt is at the time of ``next_attempt_at``.
     """
 
     n: int
@@ -133,7 +137,9 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     code: int | None = None
     enhanced_code: str | None = None
     reply: str | None = None
+    replies: dict[str, str] = {}
     next_attempt_at: datetime | None = None
+    because: str | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,9 +7,10 @@ from mailer.retry import RetryPolicy
 
 @attrs.frozen
 class Retry:
-    """Try again after this many milliseconds."""
+    """Try again after this many milliseconds, and why just then."""
 
     delay_ms: int
+    because: str
 
 
 @attrs.frozen
@@ -37,16 +38,20 @@ def decide(
     if policy.max_attempts is not None and tries >= policy.max_attempts:
         return GiveUp(f"given up after {tries} attempts")
     delay = policy.delay(tries).total_seconds()
+    because = f"the retry policy waits {_duration(delay)} after attempt {tries}"
     if wait is not None:
         delay = max(wait, min(delay, LEAST_SECONDS))
-    delay *= 1 + policy.jitter * chance
+        because = f"the server asked for {_duration(wait)}"
+    if jitter := policy.jitter * chance * delay:
+        because += f", and {_duration(jitter)} more by chance"
+        delay += jitter
     if age_ms / 1000 + delay > policy.give_up_after:
         return GiveUp(f"given up after {_duration(policy.give_up_after)}")
-    return Retry(round(delay * 1000))
+    return Retry(round(delay * 1000), because)
 
 
 def _duration(seconds: float) -> str:
-    for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= unit:
-            return f"{seconds / unit:g} {name}"
-    return f"{seconds:g} seconds"
+    units = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+    size, name = next((unit for unit in units if seconds >= unit[0]), units[-1])
+    amount = f"{seconds / size:.3g}"
+    return f"{amount} {name}" if amount == "1" else f"{amount} {name}s"

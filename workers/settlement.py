@@ -1,6 +1,7 @@
 """What an attempt leads to: pure, from an assignment and an outcome to the result on record."""
 
 from collections.abc import Container, Mapping, Sequence
+from itertools import islice
 
 import attrs
 import msgspec
@@ -19,6 +20,7 @@ _STATES = {
     Verdict.DEFERRED: RecipientState.DEFERRED,
     Verdict.TOO_MANY: RecipientState.DEFERRED,
 }
+_MOST_REPLIES = 20  # kept with an attempt
 _OPEN = frozenset({RecipientState.PENDING, RecipientState.DEFERRED})
 
 
@@ -63,11 +65,12 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances, tried: Seque
     elif others:
         recipients = _not_before(recipients, left, step.due_ms)
     due = _first([*([step.due_ms] if left else []), *(_due(r, given.now_ms) for r in others)])
+    because = step.because if left and due == step.due_ms else "it is the turn of other recipients"
     # an attempt is used up once all have had it
     tries = job.tries if step.is_free or (others and due == NOW) else job.tries + 1
     decision = step.decision
-    if due and job.expires_ms:
-        due = min(due, job.expires_ms)  # it will be found expired then, and not only after it
+    if 0 < job.expires_ms < due:  # it will be found expired then, and not only after it
+        due, because = job.expires_ms, "it expires then"
     state = JobState.DEFERRED if due else _ended(recipients)
     if state in {JobState.FAILED, JobState.PARTIALLY_SENT}:
         decision = Decision.FAIL
@@ -82,7 +85,9 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances, tried: Seque
         code=outcome.decisive.code if outcome.decisive else None,
         enhanced_code=outcome.decisive.enhanced_code if outcome.decisive else None,
         reply=reason,
+        replies=_other_replies(outcome, tried),
         next_attempt_at=at(given.now_ms if due == NOW else due) if due else None,
+        because=because if due else None,
     )
     return Result(job.lease, state, due, tries, recipients, attempt)
 
@@ -92,12 +97,14 @@ class _Step:
     """What comes next for those who were tried and are left.
 
     Attributes:
+        because: why it is due then.
         is_free: it uses no attempt up.
         gives_up: why there is no next attempt, or empty.
     """
 
     decision: Decision
     due_ms: int
+    because: str = ""
     is_free: bool = False
     gives_up: str = ""
 
@@ -112,14 +119,17 @@ def _next_step(job: Assignment, outcome: Outcome, given: Circumstances) -> _Step
     policy = job.head.retry or given.policy
     age = given.now_ms - job.since_ms
     if paused and age < policy.give_up_after * 1000:
-        return _Step(Decision.PAUSE, given.now_ms + given.pause_ms, is_free=True)
+        because = "the relay is paused until then" if given.pause_ms else "another relay takes over"
+        return _Step(Decision.PAUSE, given.now_ms + given.pause_ms, because, is_free=True)
     if Verdict.TOO_MANY in verdicts and Verdict.ACCEPTED in verdicts:
-        return _Step(Decision.RETRY, NOW, is_free=True)
+        because = "the server takes only so many recipients at once"
+        return _Step(Decision.RETRY, NOW, because, is_free=True)
     tries = max(job.tries if paused else job.tries + 1, 1)
     decided = decide(policy, tries=tries, age_ms=age, chance=given.chance, wait=_wait(outcome))
     if isinstance(decided, GiveUp):
         return _Step(Decision.FAIL, ENDED, is_free=paused, gives_up=decided.reason)
-    return _Step(Decision.RETRY, given.now_ms + decided.delay_ms, is_free=paused)
+    due_ms = given.now_ms + decided.delay_ms
+    return _Step(Decision.RETRY, due_ms, decided.because, is_free=paused)
 
 
 def _due(recipient: Recipient, now_ms: int) -> int:
@@ -183,6 +193,13 @@ def _wait(outcome: Outcome) -> float | None:
     """Find the longest wait that was asked for with a deferral."""
     deferrals = (j.reply for j in outcome.judgements if j.verdict is Verdict.DEFERRED)
     return max((wait for reply in deferrals if (wait := wait_in(reply))), default=None)
+
+
+def _other_replies(outcome: Outcome, tried: Sequence[str]) -> dict[str, str]:
+    """Keep what was said of recipients, where it was not the same of all."""
+    pairs = zip(tried, outcome.judgements, strict=True)
+    others = {to: said.reply for to, said in pairs if said.reply != outcome.reason}
+    return dict(islice(others.items(), _MOST_REPLIES))
 
 
 def _given_up(recipients: Sequence[Recipient], whom: Container[str]) -> tuple[Recipient, ...]:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -168,6 +169,16 @@ def show(
             return
         job = mailer.get(job_id)
     views.print_json(job) if as_json else views.console.print(views.job_details(job))
+
+
+@app.command(epilog="Example: `mailer explain 01a207bc-7fbf-7fc9-a827-8f69585200b1`")
+def explain(job_id: JobId) -> None:
+    """Tell the story of a job: attempts and all replies, what holds it, when it goes on and why."""
+    from mailer.cli.explain import story  # noqa: PLC0415 - only here
+
+    with _mailer() as mailer:
+        job, pauses = mailer.get(job_id), mailer.paused_relays()
+    views.console.print(story(job, pauses, datetime.now(UTC)))
 
 
 @app.command(name="list", epilog="Example: `mailer list --state deferred --limit 20`")

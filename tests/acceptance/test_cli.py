@@ -15,7 +15,7 @@ from mailer import Attachment, JobState
 from mailer.testing import EmbeddedRedis, SmtpServerThread, eventually, greylist, refuse
 
 COMMANDS = [
-    *("demo", "worker", "flower", "send", "show", "list"),
+    *("demo", "worker", "flower", "send", "show", "explain", "list"),
     *("cancel", "retry", "reschedule", "stats", "doctor"),
 ]
 
@@ -80,6 +80,28 @@ def test_send_waits_and_tells_what_became_of_it(run, system, smtp):
     assert "250 2.0.0" in good.stdout
     assert bad.returncode == 3
     assert "550 5.1.1 No such user here" in bad.stdout
+
+
+def test_explain_tells_each_attempt_and_what_comes_next(run, system, smtp):
+    smtp.faults += [greylist("ann@")]
+    job_id = send(run, "--to", "bob@example.org")
+    with system.worker(MAILER_RETRY_DELAYS="600"):
+        eventually(lambda: system.mailer.get(job_id).state is JobState.DEFERRED)
+    done = run("explain", job_id)
+    assert done.returncode == 0, done.stderr
+    for part in (
+        "attempt 1 by",
+        "rcpt: 450 4.7.1",
+        "bob@example.org: 250",
+        "the retry policy waits 10 minutes after attempt 1",
+        "The next attempt is at",
+        "ann@example.org deferred: 450 4.7.1",
+    ):
+        assert part in done.stdout, done.stdout
+    unknown = run("explain", "nosuch")
+    assert unknown.returncode == 1
+    assert "nosuch" in unknown.stderr
+    assert "Traceback" not in unknown.stderr
 
 
 def test_show_tells_when_and_why_it_is_tried_again(run, system, smtp):

@@ -37,6 +37,10 @@ def test_each_recipient_has_an_outcome_of_its_own(system, smtp):
     assert len({m.message_id for m in smtp.received}) == 1
     assert smtp.received[0].data == smtp.received[1].data, "a retry is the same, byte for byte"
     first, second = job.attempts
+    assert first.replies == {
+        "ann@example.org": job.recipients[0].reply,
+        "nobody@example.org": job.recipients[2].reply,
+    }
     assert (first.n, first.decision, first.code, first.enhanced_code) == (
         1,
         Decision.RETRY,
@@ -54,6 +58,7 @@ def test_a_retry_waits_on_the_agenda_and_not_in_celery(system, smtp):
         eventually(lambda: system.mailer.get(job_id).state is JobState.DEFERRED)
         job = system.mailer.get(job_id)
         wait = job.next_attempt_at - job.attempts[0].ended_at
+        assert job.attempts[0].because.startswith("the retry policy waits 10 minutes after attempt")
         assert timedelta(seconds=600) <= wait <= timedelta(seconds=720)
         eventually(system.broker_is_empty)
         system.mailer.retry(job_id)

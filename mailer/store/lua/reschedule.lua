@@ -21,6 +21,7 @@ if expires > 0 and due >= expires and due > now then return { state, -1 } end
 local new = state
 if state ~= 'deferred' then new = due > now and 'scheduled' or 'queued' end
 redis.call('HSET', KEYS[1], 'due', due, 'updated', now, 'state', new)
+redis.call('HDEL', KEYS[1], 'held')
 if state ~= 'deferred' then redis.call('HSET', KEYS[1], 'since', due) end
 if not job[3] then redis.call('HSET', KEYS[1], 'date', math.floor(due / 1000)) end
 redis.call('ZADD', KEYS[2 + tonumber(job[2])], due, ARGV[1])
