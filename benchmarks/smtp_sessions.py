@@ -17,7 +17,8 @@ import aiosmtplib
 from workers.loop import new_event_loop
 from workers.relay import Relay
 from workers.smtp.pool import Connector
-from workers.smtp.session import Session, Timeouts
+from workers.smtp.session import Session
+from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Envelope
 
 MESSAGES, CONNECTIONS, ROUNDS = 3000, 10, 7

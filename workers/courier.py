@@ -36,7 +36,7 @@ from workers.routes import Routes
 from workers.settlement import hand_back
 from workers.smtp.connector import Connector
 from workers.smtp.pool import Pool
-from workers.smtp.session import Timeouts
+from workers.smtp.timeouts import Timeouts
 from workers.sources import Sources
 from workers.window import Window
 

@@ -21,7 +21,7 @@ from workers.app import app
 from workers.relay import Relay, relays
 from workers.routes import Routes
 from workers.smtp.connector import Connector, RelayFault
-from workers.smtp.session import Timeouts
+from workers.smtp.timeouts import Timeouts
 
 _PATIENCE = 20.0  # seconds for the relay; a worker would wait longer
 _ANSWERS_WITHIN = 1.0  # seconds for the workers

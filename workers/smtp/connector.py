@@ -10,7 +10,8 @@ import attrs
 
 from workers.relay import Relay, Tls
 from workers.smtp.replies import Reply
-from workers.smtp.session import Session, Timeouts
+from workers.smtp.session import Session
+from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Phase
 from workers.tokens import NoToken
 

@@ -17,10 +17,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 
-import attrs
-
 from workers.smtp.channel import Channel
 from workers.smtp.replies import Reply
+from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Envelope, Phase, Segment, Transcript, chunks_of
 
 _ONE_CHUNK = 64 * 1024  # bytes; a larger message waits for the replies to RCPT before it is sent
@@ -30,23 +29,6 @@ _FRESH = 5.0
 _QUIT = 1.0
 
 Check = Callable[[], Awaitable[None]]
-
-
-@attrs.frozen
-class Timeouts:
-    """Seconds to wait in a transaction (RFC 5321, section 4.5.3.2).
-
-    Attributes:
-        command: for the replies to MAIL and RCPT.
-        data: for the reply to DATA.
-        block: for the server to take what was written.
-        final: for the reply to the whole message.
-    """
-
-    command: float = 300.0
-    data: float = 120.0
-    block: float = 180.0
-    final: float = 600.0
 
 
 class Session:

@@ -9,7 +9,7 @@ import uvloop
 from mailer.testing import Options, SmtpServer
 from workers.relay import Relay, Tls
 from workers.smtp.connector import Connector
-from workers.smtp.session import Timeouts
+from workers.smtp.timeouts import Timeouts
 
 PATIENCE = Timeouts(command=20.0, data=20.0, block=20.0, final=20.0)
 

@@ -9,7 +9,7 @@ from mailer.testing import Action, Fault, Options, SmtpServer, go_away, hang, ha
 from workers.relay import Tls
 from workers.smtp.connector import RelayFault
 from workers.smtp.pool import Pool
-from workers.smtp.session import Timeouts
+from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Envelope, Phase
 
 MESSAGE = b"Message-ID: <m@example.com>\r\nSubject: hi\r\n\r\nHello\r\n"

@@ -20,7 +20,7 @@ from mailer.testing import (
     slow,
 )
 from workers.outcome import Verdict, classify
-from workers.smtp.session import Timeouts
+from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Envelope, Phase
 
 MESSAGE = b"Message-ID: <m@example.com>\r\nSubject: hi\r\n\r\nHello\r\n"
