@@ -221,6 +221,7 @@ def _not_before(
 
 
 def _ended(recipients: Sequence[Recipient]) -> JobState:
+    """Name the end; `begin` ends those by itself of whom all are suppressed."""
     accepted = [r.state is RecipientState.ACCEPTED for r in recipients]
     if all(accepted):
         return JobState.SENT

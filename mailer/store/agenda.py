@@ -115,7 +115,8 @@ class Agenda:
             now, *jobs = reply
             return [begun for fields in jobs if (begun := _assignment(fields, now))]
 
-        keys = [*self._keys.lanes, *self._keys.states, *map(self._keys.job, ids)]
+        keys = [*self._keys.lanes, *self._keys.states]
+        keys += [self._keys.suppressed, self._keys.suppressed_tags, *map(self._keys.job, ids)]
         return run_script("begin", keys, [round(lease * 1000), worker, *ids], parse)
 
     def renew(self, leases: Sequence[Lease], lease: float) -> Operation[set[str]]:
