@@ -67,6 +67,7 @@ class Result:
         due_ms: when to look at the job again; `ENDED` or `NOW` are allowed as well.
         attempt: to be put on record, or None for an attempt that did not take place.
         held: why the job waits, where no attempt says so.
+        bad_addresses: recipients of whom the relay said that there are no such.
     """
 
     lease: Lease
@@ -76,6 +77,7 @@ class Result:
     recipients: tuple[Recipient, ...]
     attempt: Attempt | None
     held: str = ""
+    bad_addresses: tuple[str, ...] = ()
 
 
 class Pinning(StrEnum):

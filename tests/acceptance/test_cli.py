@@ -17,6 +17,7 @@ from mailer.testing import EmbeddedRedis, SmtpServerThread, eventually, greylist
 COMMANDS = [
     *("demo", "worker", "flower", "send", "show", "explain", "list"),
     *("cancel", "retry", "reschedule", "stats", "doctor"),
+    *("suppress", "unsuppress", "suppressed"),
 ]
 
 
