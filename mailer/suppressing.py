@@ -13,7 +13,7 @@ from mailer.steps import Call
 from mailer.store.keys import Keys
 from mailer.store.suppressions import Suppression, Suppressions
 
-CHUNK = 1000  # addresses in one call: it holds Redis for about a millisecond
+CHUNK = 1000  # addresses in one call: it holds Redis for some milliseconds
 _MOST_LISTED = 1_000_000
 
 

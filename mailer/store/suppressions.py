@@ -11,7 +11,7 @@ from mailer.store.keys import Keys
 from mailer.store.operation import Operation, run_command, run_script
 from mailer.store.records import at
 
-_LOOK_AT = 1000  # entries in one HSCAN; it holds Redis for about a millisecond
+_LOOK_AT = 1000  # entries in one HSCAN: it holds Redis for some milliseconds
 
 
 class Suppression(msgspec.Struct, frozen=True):
