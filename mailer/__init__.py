@@ -33,6 +33,7 @@ from mailer.job import (
 from mailer.retry import RetryPolicy
 from mailer.settings import Settings, load_settings
 from mailer.store.relays import RelayPause
+from mailer.store.suppressions import Suppression
 
 __all__ = [
     "Address",
@@ -60,6 +61,7 @@ __all__ = [
     "RetryPolicy",
     "Settings",
     "StoreUnavailable",
+    "Suppression",
     "WaitTimeout",
     "WrongState",
     "load_settings",

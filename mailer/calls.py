@@ -5,12 +5,10 @@
 
 import time
 from collections import ChainMap
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
 
-import attrs
 import msgspec
 
 from mailer.email import Email
@@ -28,39 +26,13 @@ from mailer.job import Job, JobState, Receipt, Recipient, RecipientState
 from mailer.message import Message, Source
 from mailer.preview import preview, rendered
 from mailer.settings import Settings
+from mailer.steps import Call, Pause, Reading, Together
 from mailer.store.blobs import Blobs, MissingBlobs
 from mailer.store.jobs import INLINE_BYTES, Jobs, NewJob, StoredJob
 from mailer.store.keys import Keys
-from mailer.store.operation import Operation
 from mailer.store.records import milliseconds
 from mailer.store.relays import RelayPause, Relays
-
-T = TypeVar("T")
-
-
-@attrs.frozen
-class Together:
-    """Plain operations to be run in one round trip."""
-
-    operations: list[Operation[Any]]
-
-
-@attrs.frozen
-class Pause:
-    """Let this many seconds pass."""
-
-    seconds: float
-
-
-@attrs.frozen
-class Reading:
-    """Work that reads files or takes long, and so would block an event loop."""
-
-    work: Callable[[], Any]
-
-
-Step: TypeAlias = Operation[Any] | Together | Pause | Reading
-Call = Generator[Step, Any, T]
+from mailer.suppressing import Suppressing
 
 # One Lua call records a chunk of emails: large enough to amortise the round trip, small enough
 # not to keep Redis from answering others (some 10 µs for each email).
@@ -81,6 +53,7 @@ class Calls:
         self._jobs = Jobs(keys, idempotency_seconds=settings.idempotency_seconds)
         self._blobs = Blobs(keys)
         self._relays = Relays(keys)
+        self.suppressing = Suppressing(keys)
 
     def enqueue(self, email: Email) -> Call[Receipt]:
         job = yield from self._new_job(email)

@@ -180,10 +180,12 @@ def prepared(value: PreparedEmail | None) -> PreparedEmail | None:
     return value
 
 
-def retry_policy(value: RetryPolicy | None) -> RetryPolicy | None:
-    """Accept a policy, which has checked itself."""
-    if value is not None and not isinstance(value, RetryPolicy):
-        raise InvalidEmail("", f"is a RetryPolicy, not {type(value).__name__}")
+def retry_policy(value: RetryPolicy | str | None) -> RetryPolicy | str | None:
+    """Accept a policy, which has checked itself, or the name of one."""
+    if value is not None and not isinstance(value, RetryPolicy | str):
+        raise InvalidEmail(
+            "", f"is a RetryPolicy or the name of one in mailer.toml, not {type(value).__name__}"
+        )
     return value
 
 

@@ -2,20 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from pydantic import SecretStr
 
-from mailer.calls import Call, Calls, Pause, Reading, Step, Together
+from mailer.address import Address
+from mailer.calls import Calls
 from mailer.email import Email
 from mailer.errors import MailerError
 from mailer.job import Job, JobState, Receipt
 from mailer.settings import Settings, current_settings
+from mailer.steps import Call, Pause, Reading, Step, Together
 from mailer.store.relays import RelayPause
 from mailer.store.runners import AsyncRunner, SyncRunner
+from mailer.store.suppressions import Suppression
 
 T = TypeVar("T")
 
@@ -123,6 +126,58 @@ class Mailer:
         """Return, by name, the relays that workers have paused, and why."""
         return self._run(self._calls.paused_relays())
 
+    def suppress(
+        self, address: str | Address, *, tag: str | None = None, reason: str = "", by: str = "api"
+    ) -> bool:
+        """Put an address on the suppression list; False where it is on it already.
+
+        Nothing more is sent to it: neither what is enqueued from now on, nor what waits.
+
+        Args:
+            tag: only emails of this tag are kept from it; without one, all are.
+            reason: kept with the entry, and told as the recipient's ``reply``.
+            by: who does it, for the record.
+
+        Raises:
+            InvalidArgument: naming what is malformed.
+        """
+        return self._run(self._calls.suppressing.suppress(address, tag, reason, by))
+
+    def suppress_many(
+        self,
+        addresses: Iterable[str | Address],
+        *,
+        tag: str | None = None,
+        reason: str = "",
+        by: str = "api",
+    ) -> int:
+        """Put any number of addresses on the list, in chunks; returns how many are new.
+
+        Raises:
+            InvalidArgument: naming the address, such as ``addresses[150]``; those of earlier
+                chunks are on the list, and may be given again.
+        """
+        return self._run(self._calls.suppressing.suppress_many(addresses, tag, reason, by))
+
+    def unsuppress(self, address: str | Address, *, tag: str | None = None) -> bool:
+        """Take an address off the list; False where it is not on it."""
+        return self._run(self._calls.suppressing.unsuppress(address, tag))
+
+    def suppressions(
+        self,
+        *,
+        address: str | Address | None = None,
+        tag: str | None = None,
+        limit: int = 1000,
+    ) -> Sequence[Suppression]:
+        """Return up to ``limit`` entries of the list, in no order.
+
+        Args:
+            address: only its entries, for all emails and for tags.
+            tag: only the entries for it.
+        """
+        return self._run(self._calls.suppressing.suppressions(address, tag, limit))
+
     def close(self) -> None:
         """Close the connections to Redis."""
         self._runner.close()
@@ -224,6 +279,37 @@ class AsyncMailer:
     async def paused_relays(self) -> dict[str, RelayPause]:
         """See `Mailer.paused_relays`."""
         return await self._run(self._calls.paused_relays())
+
+    async def suppress(
+        self, address: str | Address, *, tag: str | None = None, reason: str = "", by: str = "api"
+    ) -> bool:
+        """See `Mailer.suppress`."""
+        return await self._run(self._calls.suppressing.suppress(address, tag, reason, by))
+
+    async def suppress_many(
+        self,
+        addresses: Iterable[str | Address],
+        *,
+        tag: str | None = None,
+        reason: str = "",
+        by: str = "api",
+    ) -> int:
+        """See `Mailer.suppress_many`."""
+        return await self._run(self._calls.suppressing.suppress_many(addresses, tag, reason, by))
+
+    async def unsuppress(self, address: str | Address, *, tag: str | None = None) -> bool:
+        """See `Mailer.unsuppress`."""
+        return await self._run(self._calls.suppressing.unsuppress(address, tag))
+
+    async def suppressions(
+        self,
+        *,
+        address: str | Address | None = None,
+        tag: str | None = None,
+        limit: int = 1000,
+    ) -> Sequence[Suppression]:
+        """See `Mailer.suppressions`."""
+        return await self._run(self._calls.suppressing.suppressions(address, tag, limit))
 
     async def close(self) -> None:
         """Close the connections to Redis."""

@@ -69,7 +69,8 @@ class Email:
         dsn_notify: when the relay should report to ``envelope_sender`` (RFC 3461): ``success``,
             ``failure``, ``delay``; or ``never``. Said to relays that offer DSN.
         dsn_return: what a report brings back of the message, ``full`` or ``headers``.
-        retry: the retry policy, where it differs from the settings'.
+        retry: the retry policy, where it differs from the settings': one of its own, or the name
+            of one in ``mailer.toml``.
         prepared: set by `from_message`.
 
     Raises:
@@ -109,7 +110,7 @@ class Email:
     delivery: Delivery = "at-least-once"
     dsn_notify: tuple[str, ...] = attrs.field(default=(), converter=checks.dsn_notify)
     dsn_return: str | None = attrs.field(default=None, converter=checks.dsn_return)
-    retry: RetryPolicy | None = attrs.field(default=None, converter=checks.retry_policy)
+    retry: RetryPolicy | str | None = attrs.field(default=None, converter=checks.retry_policy)
     prepared: PreparedEmail | None = attrs.field(
         default=None, repr=False, converter=checks.prepared
     )

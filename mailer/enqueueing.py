@@ -14,6 +14,7 @@ from mailer.html import text_of
 from mailer.job import Recipient
 from mailer.message import Message, Prepared, Source
 from mailer.prepared import PreparedEmail
+from mailer.retry import RetryPolicy
 from mailer.settings import Settings
 from mailer.store.jobs import NewJob
 from mailer.store.records import Head, encode, milliseconds
@@ -50,7 +51,7 @@ def new_job(email: Email, settings: Settings) -> NewJob:
         relay=email.relay,
         dsn_notify=email.dsn_notify,
         dsn_return=email.dsn_return,
-        retry=email.retry,
+        retry=_policy(email.retry, settings),
         tags=email.tags,
         metadata=dict(email.metadata),
     )
@@ -75,6 +76,16 @@ def new_id() -> str:
     value = value & ~(0xF << 76) | 7 << 76
     value = value & ~(0x3 << 62) | 2 << 62
     return str(uuid.UUID(int=value))
+
+
+def _policy(retry: RetryPolicy | str | None, settings: Settings) -> RetryPolicy | None:
+    """Read a policy that is given by its name: workers need not know that name."""
+    if not isinstance(retry, str):
+        return retry
+    if retry not in settings.retry_policies:
+        known = ", ".join(sorted(settings.retry_policies)) or "none"
+        raise InvalidEmail("retry", f"there is no policy {retry!r}; mailer.toml has {known}")
+    return settings.named_policy(retry)
 
 
 def _written(email: Email, message_id: str, settings: Settings) -> tuple[Message, dict[str, bytes]]:

@@ -57,3 +57,12 @@ class RouteSettings(Section):
     tags: Names = ()
     relays: dict[str, Annotated[int, Field(ge=1)]] | Names
     backups: Names = ()
+
+
+class RetryPolicySettings(Section):
+    """A retry policy, ``[retry_policies.NAME]``; what it leaves out is as for all emails."""
+
+    delays: tuple[float, ...] | None = None
+    jitter: float | None = None
+    give_up_after: float | None = None
+    max_attempts: int | None = None

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -19,7 +20,14 @@ from pydantic_settings import (
 
 from mailer.errors import InvalidEmail, InvalidSetting
 from mailer.retry import RetryPolicy
-from mailer.sections import TEN_YEARS, DkimKeySettings, RelaySettings, RouteSettings, Seconds
+from mailer.sections import (
+    TEN_YEARS,
+    DkimKeySettings,
+    RelaySettings,
+    RetryPolicySettings,
+    RouteSettings,
+    Seconds,
+)
 
 
 def _split_on(separator: str) -> BeforeValidator:
@@ -90,6 +98,15 @@ class Settings(BaseSettings):
     )
     retry_give_up_seconds: Seconds = Field(
         RetryPolicy().give_up_after, description="A deferral after this time is final."
+    )
+    retry_policies: dict[str, RetryPolicySettings] = Field(
+        {},
+        description='Policies by name, for `Email(retry="NAME")`; best kept in `mailer.toml`.',
+    )
+    suppress_unknown_users: bool = Field(
+        False,
+        description="Put recipients whom the relay refuses as unknown (5.1.1) on the "
+        "suppression list.",
     )
     attachment_roots: Annotated[tuple[Path, ...], NoDecode, _split_on(os.pathsep)] = Field(
         (),
@@ -187,6 +204,15 @@ class Settings(BaseSettings):
             give_up_after=self.retry_give_up_seconds,
         )
 
+    def named_policy(self, name: str) -> RetryPolicy:
+        """Read one of ``retry_policies``; what it leaves out is as in `retry_policy`.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        given = self.retry_policies[name].model_dump(exclude_none=True)
+        return msgspec.structs.replace(self.retry_policy, **given)
+
 
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings; ``overrides`` win over environment and file.
@@ -200,6 +226,7 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         settings = Settings(**overrides)
         settings.retry_policy  # noqa: B018 - the policy checks what the fields can't
+        _check_policies(settings)
     except ValidationError as error:
         raise InvalidSetting("; ".join(_sentence(e) for e in error.errors())) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
@@ -208,6 +235,15 @@ def load_settings(**overrides: Any) -> Settings:
         variable = error.field.upper().replace(".", "_")
         raise InvalidSetting(f"MAILER_{variable}: {error.reason}") from None
     return settings
+
+
+def _check_policies(settings: Settings) -> None:
+    for name in settings.retry_policies:
+        try:
+            settings.named_policy(name)
+        except InvalidEmail as error:
+            loc = ("retry_policies", name, error.field.removeprefix("retry."))
+            raise InvalidSetting(f"{_place(loc)}: {error.reason}") from None
 
 
 def stray_variables() -> dict[str, str | None]:
@@ -225,7 +261,19 @@ def current_settings() -> Settings:
 
 def _sentence(error: Any) -> str:
     # the value is left out on purpose: it may hold a password
-    name = "_".join(str(part) for part in error["loc"][:1]).upper()
-    if error["type"] == "extra_forbidden":
-        return f"MAILER_{name} (in mailer.toml: {name.lower()}) is no setting of the mailer"
-    return f"MAILER_{name}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    place, name = _place(error["loc"]), str(error["loc"][0])
+    if error["type"] != "extra_forbidden":
+        return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    if len(error["loc"]) > 1:
+        return f"{place}: is no setting"
+    return f"{place} (in mailer.toml: {name.lower()}) is no setting of the mailer"
+
+
+def _place(loc: tuple[str | int, ...]) -> str:
+    """Name a setting by its variable and, within tables, by the key in ``mailer.toml``."""
+    variable, *keys = loc
+    name = f"MAILER_{str(variable).upper()}"
+    if not any(isinstance(key, str) for key in keys):
+        return name
+    path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
+    return f"{name} (in mailer.toml: {variable}{path})"

@@ -22,6 +22,7 @@ from mailer.store.keys import LANES, Keys
 from mailer.store.operation import Operation
 from mailer.store.records import at
 from mailer.store.runners import AsyncRunner, SyncRunner
+from mailer.store.suppressions import Suppressions
 from mailer.testing import EmbeddedRedis
 
 # the long form: CONTRIBUTING.md says how to choose it
@@ -54,6 +55,7 @@ class Store:
     jobs: Jobs
     agenda: Agenda
     blobs: Blobs
+    suppressions: Suppressions
     runner: SyncRunner | AsyncRunner
     raw: redis.Redis
 
@@ -218,7 +220,7 @@ def store_on(
 ) -> Store:
     keys = Keys(prefix)
     jobs = Jobs(keys, idempotency_seconds=idempotency_seconds)
-    return Store(keys, jobs, Agenda(keys), Blobs(keys), runner, raw)
+    return Store(keys, jobs, Agenda(keys), Blobs(keys), Suppressions(keys), runner, raw)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from mailer.store.keys import Keys
 from mailer.store.operation import Operation
 from mailer.store.relays import Relays
 from mailer.store.runners import AsyncRunner
+from mailer.store.suppressions import Suppressions
 from workers.breakers import Breakers
 from workers.building import Builder, warn_of_unpublished
 from workers.clock import ServerClock
@@ -38,6 +39,7 @@ from workers.smtp.connector import Connector
 from workers.smtp.pool import Pool
 from workers.smtp.timeouts import Timeouts
 from workers.sources import Sources
+from workers.unknown_users import UnknownUsers
 from workers.window import Window
 
 log = structlog.get_logger()
@@ -72,6 +74,7 @@ class Courier:
         self._runner = AsyncRunner.connect(url, timeout)
         self._clock = ServerClock()
         self._leases = Leases(self._agenda, self._runner, settings.lease_seconds)
+        self._unknown_users = UnknownUsers(Suppressions(keys), self._runner, worker)
         self._journal = Journal(self._agenda, self._runner, self._recorded)
         blobs = Blobs(keys)
         self._sources = Sources(blobs, self._runner, settings.attachment_roots)
@@ -142,6 +145,7 @@ class Courier:
         self._dispatching = self._serve(self._dispatcher.run())
         self._services = [
             self._serve(self._journal.keep_writing()),
+            self._serve(self._unknown_users.keep_writing()),
             self._serve(self._leases.keep_renewing()),
             self._serve(events.keep_publishing()),
             self._serve(self._breakers.keep_watching()),
@@ -203,6 +207,9 @@ class Courier:
                 await self._journal.emptied()
         except TimeoutError:
             log.error("results lost with this worker; their jobs are sent again")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.store_timeout_seconds):
+                await self._unknown_users.emptied()
         await _canceled(self._services)
         await self._events.publish()
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
@@ -217,6 +224,8 @@ class Courier:
             if in_time:
                 self._events.ended(result)
                 log_result(result)
+                if self._settings.suppress_unknown_users:
+                    self._unknown_users.add(result)
             else:
                 log.warning("lease lost: result not recorded", job=result.lease.job_id)
 

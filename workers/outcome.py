@@ -40,10 +40,15 @@ _WORST_LAST = (Verdict.ACCEPTED, Verdict.REFUSED, Verdict.TOO_MANY, Verdict.DEFE
 
 @attrs.frozen
 class Judgement:
-    """A verdict, and the words that led to it."""
+    """A verdict, and the words that led to it.
+
+    Attributes:
+        bad_address: the relay knows of no such recipient, and never will.
+    """
 
     verdict: Verdict
     reply: str
+    bad_address: bool = False
 
 
 @attrs.frozen
@@ -118,7 +123,9 @@ def _of_broken_off(reply: Reply, transcript: Transcript) -> Judgement | None:
     if reply.positive and final and final.positive:
         return Judgement(Verdict.ACCEPTED, str(final))  # the fault was at another's RCPT
     refusal = reply.code >= 500 and reply.code not in _TOO_MANY | _RELAY_FAULTS
-    return Judgement(Verdict.REFUSED, str(reply)) if refusal else None
+    if not refusal:
+        return None
+    return Judgement(Verdict.REFUSED, str(reply), _is_bad_address(Phase.RCPT, reply))
 
 
 def _about(transcript: Transcript) -> Sequence[Reply]:
@@ -144,4 +151,10 @@ def _judge(phase: Phase, reply: Reply | None, transcript: Transcript) -> Judgeme
         return Judgement(Verdict.ACCEPTED, str(reply))
     if phase is Phase.RCPT and reply.code in _TOO_MANY:
         return Judgement(Verdict.TOO_MANY, str(reply))
-    return Judgement(Verdict.REFUSED if reply.code >= 500 else Verdict.DEFERRED, str(reply))
+    verdict = Verdict.REFUSED if reply.code >= 500 else Verdict.DEFERRED
+    return Judgement(verdict, str(reply), _is_bad_address(phase, reply))
+
+
+def _is_bad_address(phase: Phase, reply: Reply) -> bool:
+    """Whether there is no such mailbox (RFC 3463, X.1.1); later replies are on the content."""
+    return phase is Phase.RCPT and reply.code >= 500 and reply.enhanced_code == "5.1.1"

@@ -89,7 +89,8 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances, tried: Seque
         next_attempt_at=at(given.now_ms if due == NOW else due) if due else None,
         because=because if due else None,
     )
-    return Result(job.lease, state, due, tries, recipients, attempt)
+    bad = tuple(a for a, j in zip(tried, outcome.judgements, strict=True) if j.bad_address)
+    return Result(job.lease, state, due, tries, recipients, attempt, bad_addresses=bad)
 
 
 @attrs.frozen
@@ -221,6 +222,7 @@ def _not_before(
 
 
 def _ended(recipients: Sequence[Recipient]) -> JobState:
+    """Name the end; `begin` ends those by itself of whom all are suppressed."""
     accepted = [r.state is RecipientState.ACCEPTED for r in recipients]
     if all(accepted):
         return JobState.SENT

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mailer.cli import processes, views
+from mailer.cli import processes, suppression, views
 from mailer.cli.times import parse_moment
 from mailer.client import Mailer
 from mailer.job import JobState
@@ -101,6 +101,9 @@ def send(
     ] = None,
     expires: Annotated[str | None, typer.Option(help="Not after; written likewise.")] = None,
     key: Annotated[str | None, typer.Option(help="An idempotency key.")] = None,
+    retry: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A retry policy of mailer.toml.")
+    ] = None,
     *,
     preview: Annotated[
         bool, typer.Option("--preview", help="Print the message as a relay gets it; send nothing.")
@@ -133,6 +136,7 @@ def send(
         scheduled_at=parse_moment(at) if at else None,
         expires_at=parse_moment(expires) if expires else None,
         idempotency_key=key,
+        retry=retry,
     )
     with _mailer() as mailer:
         if preview:
@@ -265,6 +269,9 @@ def doctor(*, as_json: AsJson = False) -> None:
     else:
         views.console.print(report(findings))
     raise typer.Exit(int(any(finding.is_bad for finding in findings)))
+
+
+app.add_typer(suppression.commands)
 
 
 def _header(line: str) -> tuple[str, str]:

@@ -67,6 +67,7 @@ class Result:
         due_ms: when to look at the job again; `ENDED` or `NOW` are allowed as well.
         attempt: to be put on record, or None for an attempt that did not take place.
         held: why the job waits, where no attempt says so.
+        bad_addresses: recipients of whom the relay said that there are no such.
     """
 
     lease: Lease
@@ -76,6 +77,7 @@ class Result:
     recipients: tuple[Recipient, ...]
     attempt: Attempt | None
     held: str = ""
+    bad_addresses: tuple[str, ...] = ()
 
 
 class Pinning(StrEnum):
@@ -115,7 +117,8 @@ class Agenda:
             now, *jobs = reply
             return [begun for fields in jobs if (begun := _assignment(fields, now))]
 
-        keys = [*self._keys.lanes, *self._keys.states, *map(self._keys.job, ids)]
+        keys = [*self._keys.lanes, *self._keys.states]
+        keys += [self._keys.suppressed, self._keys.suppressed_tags, *map(self._keys.job, ids)]
         return run_script("begin", keys, [round(lease * 1000), worker, *ids], parse)
 
     def renew(self, leases: Sequence[Lease], lease: float) -> Operation[set[str]]:

@@ -67,6 +67,7 @@ class Jobs:
         keys = self._keys
         names = [keys.wake, keys.urgent_wake, keys.blob_prefix, keys.blob_uses, *keys.lanes]
         names += [keys.state(JobState.QUEUED), keys.state(JobState.SCHEDULED)]
+        names += [keys.state(JobState.SUPPRESSED), keys.suppressed, keys.suppressed_tags]
         args: list[Argument] = [len(jobs), self._idempotency_seconds]
         for job in jobs:
             record = keys.job(job.id)

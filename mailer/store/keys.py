@@ -11,7 +11,7 @@ STATES = tuple(JobState)
 
 
 class Keys:
-    """Key names under one prefix.
+    r"""Key names under one prefix.
 
     ========================  ======  ==========================================================
     ``{p}:job:<id>``          hash    the record, see ``records``
@@ -27,6 +27,8 @@ class Keys:
     ``{p}:begun:<name>``      list    tickets of that dispatcher's batches which have left the queue
     ``{p}:probe``             string  written by ``mailer doctor``, gone after a millisecond
     ``{p}:relays``            hash    relay → why and until when it is paused (JSON)
+    ``{p}:suppressed``        hash    address → why no email goes there, since when, by whom (JSON)
+    ``{p}:suppressed:tags``   hash    ``tag\naddress`` → likewise, for the emails of that tag
     ========================  ======  ==========================================================
     """
 
@@ -39,6 +41,8 @@ class Keys:
         self.blob_prefix = f"{tag}:blob:"
         self.blob_uses = f"{tag}:blob-uses"
         self.relays = f"{tag}:relays"
+        self.suppressed = f"{tag}:suppressed"
+        self.suppressed_tags = f"{tag}:suppressed:tags"
         self.probe = f"{tag}:probe"
         self._job = f"{tag}:job:"
         self._once = f"{tag}:once:"

@@ -1,6 +1,7 @@
 """An operation is a value: what to ask Redis, and how to read the answer. Runners run it."""
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
@@ -10,6 +11,7 @@ import attrs
 
 T = TypeVar("T")
 Argument = str | bytes | int | float
+_INCLUDE = re.compile(r"^-- include (\w+)$", re.MULTILINE)
 
 
 @attrs.frozen
@@ -23,9 +25,13 @@ class Script:
 
 @cache
 def script(name: str) -> Script:
-    """Read ``lua/<name>.lua``."""
-    source = resources.files("mailer.store").joinpath("lua", f"{name}.lua").read_text()
+    """Read ``lua/<name>.lua``, and put in what it includes."""
+    source = _INCLUDE.sub(lambda line: _read(line[1]), _read(name))
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def _read(name: str) -> str:
+    return resources.files("mailer.store").joinpath("lua", f"{name}.lua").read_text()
 
 
 @attrs.frozen

@@ -17,6 +17,7 @@ from mailer.testing import EmbeddedRedis, SmtpServerThread, eventually, greylist
 COMMANDS = [
     *("demo", "worker", "flower", "send", "show", "explain", "list"),
     *("cancel", "retry", "reschedule", "stats", "doctor"),
+    *("suppress", "unsuppress", "suppressed"),
 ]
 
 
@@ -144,6 +145,10 @@ def test_cancel_retry_and_reschedule_change_a_job(run, system):
         (["send", "--from", "a@b.c", "--to", "a@b.c", "--at", "tomorrow"], 2, "is no time"),
         (["send", "--from", "a@b.c", "--to", "a@b.c", "--header", "x"], 2, "Name: value"),
         (["list", "--state", "lost"], 2, "lost"),
+        (["send", "--from", "a@b.c", "--to", "a@b.c", "--retry", "x"], 1, "no policy 'x'"),
+        (["suppress"], 2, "name addresses, or a --file of them"),
+        (["unsuppress", "a@"], 1, "'a@' has a malformed domain"),
+        (["suppressed", "--address", "a"], 1, "address: 'a' has no @"),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(run, words, code, sentence):
@@ -286,3 +291,49 @@ def test_show_prints_the_very_message_as_long_as_it_is_kept(run, system, smtp, t
     gone = run("show", job_id, "--eml", **roots)
     assert gone.returncode == 1
     assert gone.stderr == f"error: the job {job_id} was sent, and its content is kept no more\n"
+
+
+def test_suppress_and_unsuppress_change_the_list(run, system, tmp_path):
+    done = run("suppress", "Ann@example.org", "ben@example.org", "--reason", "asked [to]")
+    assert (done.returncode, done.stdout) == (0, "2 suppressed, 0 on the list already\n")
+    listed = json.loads(run("suppressed", "--json").stdout)
+    assert {(e["address"], e["tag"], e["reason"], e["by"]) for e in listed} == {
+        ("ann@example.org", None, "asked [to]", "cli"),
+        ("ben@example.org", None, "asked [to]", "cli"),
+    }
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfann@example.org\r\n\n carl@example.org \n")
+    done = run("suppress", "--file", str(tmp_path / "list.txt"), "--tag", "news")
+    assert done.stdout == "2 suppressed, 0 on the list already\n"
+    shown = run("suppressed", "--tag", "news").stdout
+    assert "carl@example.org" in shown
+    assert "ben@example.org" not in shown
+    assert "asked [to]" in run("suppressed", "--address", "ANN@example.org").stdout
+    assert system.mailer.get(send(run, "--text", "x")).state is JobState.SUPPRESSED
+    done = run("unsuppress", "ann@example.org", "carl@example.org")
+    assert done.returncode == 1
+    assert done.stdout == ("ann@example.org may be sent to\ncarl@example.org is not on the list\n")
+
+
+def test_a_list_with_a_bad_line_changes_nothing_and_names_all_of_them(run, system, tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"ann@example.org\nnobody\n\nj\xf6rg@example.org\nx@\n")
+    done = run("suppress", "ben@example.org", "--file", str(tmp_path / "list.txt"))
+    assert done.returncode == 1
+    first, *mistakes = done.stderr.splitlines()
+    assert first == "error: nothing was changed"
+    assert [line.partition(": ")[0] for line in mistakes] == ["line 2", "line 4", "line 5"]
+    assert "has no @" in mistakes[0]
+    assert system.mailer.suppressions() == []
+    assert run("suppressed").stderr == "nobody\n"
+
+
+def test_send_takes_a_retry_policy_by_its_name(run, system, smtp, tmp_path):
+    (tmp_path / "mailer.toml").write_text(
+        "[retry_policies.urgent]\ndelays = [0.1]\nmax_attempts = 2\n"
+    )
+    smtp.faults.append(greylist("ann@", times=None))
+    words = ["--text", "x", "--retry", "urgent"]
+    job_id = send(run, *words, MAILER_CONFIG=str(tmp_path / "mailer.toml"))
+    with system.worker(MAILER_RETRY_DELAYS="600"):
+        job = system.ended(job_id)
+    assert [attempt.n for attempt in job.attempts] == [1, 2]
+    assert "given up after 2 attempts" in job.attempts[-1].reply

@@ -32,12 +32,15 @@ from mailer.store.agenda import ENDED, NOW, Agenda, Assignment, Result
 from mailer.store.jobs import Jobs, NewJob
 from mailer.store.keys import LANES, Keys
 from mailer.store.runners import SyncRunner
+from mailer.store.suppressions import Suppressions
 
 SETTINGS = load_settings(redis_url="redis://nowhere.invalid")
 WAITING = {JobState.SCHEDULED, JobState.QUEUED, JobState.DEFERRED}
 START_MS = 1_800_000_000_000
 LEASE, DISPATCH = 60_000, 30_000  # ms
 PENDING, ACCEPTED = RecipientState.PENDING, RecipientState.ACCEPTED
+SUPPRESSED = RecipientState.SUPPRESSED
+BEN, CARL = "b@example.org", "c@example.org"
 
 
 @attrs.define
@@ -53,7 +56,27 @@ class Model:
     lease: int = 0
     tries: int = 0
     interruptions: int = 0
-    accepted: bool = False
+    people: dict[str, RecipientState] = attrs.field(factory=dict)
+    tags: tuple[str, ...] = ()
+
+    @property
+    def open(self) -> list[str]:
+        return [address for address, state in self.people.items() if state is PENDING]
+
+    def suppress(self, entries: set[tuple[str, str | None]]) -> bool:
+        """Leave out who is on the list; tell whether nobody is left for that reason."""
+        before = self.open
+        for address in before:
+            if any((address, tag) in entries for tag in (None, *self.tags)):
+                self.people[address] = SUPPRESSED
+        return bool(before) and not self.open
+
+    @property
+    def end(self) -> JobState:
+        """Name the state of one of which nobody is open."""
+        if ACCEPTED in self.people.values():
+            return JobState.PARTIALLY_SENT
+        return JobState.SUPPRESSED
 
 
 class Protocol(RuleBasedStateMachine):
@@ -65,6 +88,8 @@ class Protocol(RuleBasedStateMachine):
         self.runner = SyncRunner(self.raw, 5)
         keys = Keys("p")
         self.keys, self.jobs, self.agenda = keys, Jobs(keys, idempotency_seconds=9), Agenda(keys)
+        self.suppressions = Suppressions(keys)
+        self.suppressed: set[tuple[str, str | None]] = set()
         self.model: dict[str, Model] = {}
         self.once: dict[str, str] = {}
         self.jobs_made = 0
@@ -84,7 +109,7 @@ class Protocol(RuleBasedStateMachine):
 
     @initialize()
     def start_with_one(self):
-        self.enqueue([(0, 0, Priority.NORMAL, None)], again=False)
+        self.enqueue([(0, 0, Priority.NORMAL, None, [BEN], ())], again=False)
 
     @rule(
         emails=st.lists(
@@ -93,6 +118,13 @@ class Protocol(RuleBasedStateMachine):
                 st.sampled_from([0, 0, 6_000, 200_000]),
                 st.sampled_from(Priority),
                 st.sampled_from([None, None, "k1", "k2"]),
+                st.just([BEN]),
+                st.just(()),
+            )
+            | st.tuples(
+                *(st.just(0), st.just(0), st.just(Priority.NORMAL), st.none()),
+                st.sampled_from([[BEN], [BEN, CARL]]),
+                st.sampled_from([(), ("news",), ("order", "news")]),
             ),
             min_size=1,
             max_size=4,
@@ -101,13 +133,14 @@ class Protocol(RuleBasedStateMachine):
     )
     def enqueue(self, emails, again):
         jobs: list[NewJob] = []
-        for ahead, lifetime, priority, key in emails:
+        for ahead, lifetime, priority, key, people, tags in emails:
             when = datetime.fromtimestamp((self.now + ahead) / 1000, UTC) if ahead else None
             expires = max(ahead, 0) + lifetime
             until = datetime.fromtimestamp((self.now + expires) / 1000, UTC) if lifetime else None
             email = Email(
                 from_email="a@example.com",
-                to="b@example.org",
+                to=people,
+                tags=tags,
                 scheduled_at=when,
                 expires_at=until,
                 priority=priority,
@@ -129,7 +162,12 @@ class Protocol(RuleBasedStateMachine):
                 self.once[key] = job.id
             due = max(job.scheduled_ms, self.now)
             state = JobState.SCHEDULED if due > self.now else JobState.QUEUED
-            self.model[job.id] = Model(state, job.priority, due, job.expires_ms, due)
+            people = {recipient.address: PENDING for recipient in job.recipients}
+            made = Model(state, job.priority, due, job.expires_ms, due)
+            made.people, made.tags = people, job.head.tags
+            if made.suppress(self.suppressed):
+                made.state, made.on_agenda = JobState.SUPPRESSED, None
+            self.model[job.id] = made
 
     @rule()
     def enqueue_what_is_expired(self):
@@ -143,6 +181,14 @@ class Protocol(RuleBasedStateMachine):
             assert sorted(self.raw.keys()) == sorted(before)
         else:
             raise AssertionError("it is expired")
+
+    @rule(address=st.sampled_from([BEN, CARL]), tag=st.sampled_from([None, "news"]))
+    def suppress_or_no_more(self, address, tag):
+        if (address, tag) in self.suppressed:
+            assert self.run(self.suppressions.remove(address.upper(), tag))
+        else:
+            assert self.run(self.suppressions.add([address.upper()], tag, "", "api")) == 1
+        self.suppressed ^= {(address, tag)}
 
     @rule(data=st.data())
     def cancel(self, data):
@@ -177,7 +223,12 @@ class Protocol(RuleBasedStateMachine):
         if job.state is JobState.SENT:
             assert not stored.has_message
             return
-        people = tuple(Recipient(r.address) for r in stored.job.recipients)
+        people = tuple(
+            r if r.state is ACCEPTED else Recipient(r.address) for r in stored.job.recipients
+        )
+        if not any(r.state is PENDING for r in people):
+            return
+        job.people = {r.address: r.state for r in people}
         assert self.run(self.jobs.revive(stored, people))
         job.state, job.due, job.on_agenda = JobState.QUEUED, self.now, self.now
         job.tries, job.expires = 0, 0
@@ -222,14 +273,18 @@ class Protocol(RuleBasedStateMachine):
             if lost and 0 < job.expires <= self.now:
                 job.state, job.on_agenda = JobState.UNCONFIRMED, None
                 job.token += 1
+            elif (waiting or lost) and job.suppress(self.suppressed):
+                job.state, job.on_agenda = JobState.UNCONFIRMED if lost else job.end, None
+                job.token += 1
             elif waiting or lost:
-                assert not job.accepted, "sent again"
                 job.state = JobState.SENDING
                 job.token += 1
                 job.lease = job.on_agenda = self.now + LEASE
-                expected.append((job_id, job.token, job.tries, job.lane))
+                expected.append((job_id, job.token, job.tries, job.lane, job.open))
         begun = self.run(self.agenda.begin(ids, "w", LEASE / 1000))
-        assert [(b.lease.job_id, b.lease.token, b.tries, b.priority) for b in begun] == expected
+        assert [
+            (b.lease.job_id, b.lease.token, b.tries, b.priority, self._open(b)) for b in begun
+        ] == expected
         self.held += begun
 
     @precondition(lambda self: self.held)
@@ -250,15 +305,20 @@ class Protocol(RuleBasedStateMachine):
         job = self.model[begun.lease.job_id]
         current = self._is_current(begun)
         due = ENDED if outcome.ended else NOW if ahead is None else self.now + ahead
-        state = ACCEPTED if outcome is JobState.SENT else PENDING
-        people = tuple(Recipient(r.address, state) for r in begun.recipients)
+        if outcome is JobState.SENT and any(r.state is not PENDING for r in begun.recipients):
+            outcome = JobState.PARTIALLY_SENT
+        accepts = outcome in {JobState.SENT, JobState.PARTIALLY_SENT}
+        people = tuple(
+            Recipient(r.address, ACCEPTED) if accepts and r.state is PENDING else r
+            for r in begun.recipients
+        )
         result = Result(begun.lease, outcome, due, begun.tries + 1, people, None)
         # a result that was recorded before is no news, and no loss either
         known = job.token == begun.lease.token
         assert self.run(self.agenda.finish([result])) == [known]
         if current:
             job.state, job.tries = outcome, begun.tries + 1
-            job.accepted = outcome is JobState.SENT
+            job.people = {r.address: r.state for r in people}
             job.on_agenda = None
             if not outcome.ended:
                 job.due = job.on_agenda = self.now if due == NOW else due
@@ -305,6 +365,10 @@ class Protocol(RuleBasedStateMachine):
         """Long enough, and what is held is lost: so much for a crash."""
         self.now += ms
 
+    @staticmethod
+    def _open(begun):
+        return [r.address for r in begun.recipients if r.state is PENDING]
+
     def _is_current(self, begun):
         job = self.model[begun.lease.job_id]
         return job.state is JobState.SENDING and job.token == begun.lease.token
@@ -333,6 +397,7 @@ class Protocol(RuleBasedStateMachine):
         for job_id, job in self.model.items():
             recorded = self.run(self.jobs.get(job_id)).job
             assert recorded.state is job.state
+            assert {r.address: r.state for r in recorded.recipients} == job.people
             lost = [a for a in recorded.attempts if a.decision is Decision.INTERRUPTED]
             assert len(lost) == job.interruptions
             before = self.seen.get(job_id)

@@ -1,6 +1,6 @@
 """Code as users write it; ``mypy --strict`` must accept it, and infer these types. Never run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
@@ -29,6 +29,7 @@ from mailer import (
     RetryPolicy,
     Settings,
     StoreUnavailable,
+    Suppression,
     WaitTimeout,
     WrongState,
     load_settings,
@@ -79,6 +80,7 @@ def every_field() -> Email:
         retry=RetryPolicy(delays=(60.0, 300.0), max_attempts=3),
     )
     Email(from_email="shop@example.com", to="jm@example.org", priority=Priority.LOW)
+    Email(from_email="shop@example.com", to="jm@example.org", retry="urgent")
     assert_type(Email.from_message(EmailMessage(), recipients="jm@example.org", tags=["a"]), Email)
     Email.from_message(b"From: shop@example.com\n\n", envelope_sender="bounces@example.com")
     assert_type(email.from_email, Address)
@@ -89,7 +91,7 @@ def every_field() -> Email:
     assert_type(email.attachments, tuple[Attachment, ...])
     assert_type(email.priority, Priority)
     assert_type(email.scheduled_at, datetime | None)
-    assert_type(email.retry, RetryPolicy | None)
+    assert_type(email.retry, RetryPolicy | str | None)
     return email
 
 
@@ -124,6 +126,10 @@ def synchronous() -> None:
         assert_type(mailer.list(JobState.DEFERRED), list[Job])
         assert_type(mailer.counts(), dict[JobState, int])
         assert_type(mailer.paused_relays(), dict[str, RelayPause])
+        assert_type(mailer.suppress("jm@example.org", tag="news", reason="unsubscribed"), bool)
+        assert_type(mailer.suppress_many(["jm@example.org", Address("a@example.org")]), int)
+        assert_type(mailer.unsuppress("jm@example.org"), bool)
+        assert_type(mailer.suppressions(tag="news", limit=10), Sequence[Suppression])
     assert_type(load_settings(redis_url="redis://127.0.0.1/1"), Settings)
     Mailer(settings=load_settings()).close()
 
@@ -143,6 +149,8 @@ async def asynchronous() -> None:
         assert_type(await mailer.list(state="deferred", limit=50), list[Job])
         assert_type(await mailer.counts(), dict[JobState, int])
         assert_type(await mailer.paused_relays(), dict[str, RelayPause])
+        assert_type(await mailer.suppress("jm@example.org"), bool)
+        assert_type(await mailer.suppressions(), Sequence[Suppression])
 
 
 def looking(job: Job) -> None:

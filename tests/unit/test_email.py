@@ -174,7 +174,7 @@ def test_somebody_must_receive_it(fields):
         ({"dsn_return": 5}, "dsn_return"),
         ({"delivery": "at-most-once"}, "delivery"),
         ({"delivery": None}, "delivery"),
-        ({"retry": "soon"}, "retry"),
+        ({"retry": 5}, "retry"),
         ({"retry": {"delays": [1]}}, "retry"),
     ],
     ids=lambda value: ascii(value)[:60],

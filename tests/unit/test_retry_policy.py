@@ -3,7 +3,8 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from mailer import InvalidEmail, RetryPolicy
+from mailer import Email, InvalidEmail, RetryPolicy, load_settings
+from mailer.enqueueing import new_job
 
 
 def test_the_default_is_that_of_a_mail_server():
@@ -53,3 +54,26 @@ def test_every_policy_can_be_stored_and_read(policy):
     stored = msgspec.json.encode(policy)
     assert msgspec.json.decode(stored, type=RetryPolicy) == policy
     hash(policy)
+
+
+POLICIES = {"b": {"delays": [1, 2]}, "a": {"max_attempts": 1}}
+
+
+def stored(retry, **settings):
+    email = Email(from_email="a@example.com", to="b@example.org", retry=retry)
+    return new_job(email, load_settings(**settings)).head.retry
+
+
+def test_a_policy_given_by_its_name_is_stored_with_the_job():
+    """So that what a worker's settings say makes no difference."""
+    assert stored("b", retry_policies=POLICIES) == RetryPolicy(delays=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("policies", "known"), [(POLICIES, "a, b"), ({}, "none")], ids=["some", "none"]
+)
+def test_an_unknown_policy_is_refused_with_the_names_of_those_there_are(policies, known):
+    with pytest.raises(InvalidEmail) as caught:
+        stored("x", retry_policies=policies)
+    assert caught.value.field == "retry"
+    assert caught.value.reason == f"there is no policy 'x'; mailer.toml has {known}"

@@ -133,3 +133,42 @@ def test_a_secret_is_in_no_error(name):
 def test_settings_do_not_change():
     with pytest.raises(ValidationError):
         load_settings().batch_size = 5
+
+
+POLICIES = """
+retry_jitter = 0
+[retry_policies.urgent]
+delays = [5, 30]
+max_attempts = 4
+[retry_policies.lazy]
+give_up_after = 3600
+"""
+
+
+def test_retry_policies_have_names_and_what_they_leave_out_is_as_for_all(tmp_path):
+    (tmp_path / "mailer.toml").write_text(POLICIES)
+    settings = load_settings()
+    assert sorted(settings.retry_policies) == ["lazy", "urgent"]
+    assert settings.named_policy("urgent") == RetryPolicy(delays=(5, 30), jitter=0, max_attempts=4)
+    assert settings.named_policy("lazy") == RetryPolicy(jitter=0, give_up_after=3600)
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("dealys = [1]", "urgent.dealys"),
+        ("delays = []", "urgent.delays"),
+        ("delays = [1, -1]", "urgent.delays"),
+        ('delays = [1, "x"]', "urgent.delays[1]"),
+        ("delays = 5", "urgent.delays"),
+        ("jitter = 2", "urgent.jitter"),
+        ("jitter = nan", "urgent.jitter"),
+        ("give_up_after = 0", "urgent.give_up_after"),
+        ("give_up_after = inf", "urgent.give_up_after"),
+        ("max_attempts = 0", "urgent.max_attempts"),
+        ("max_attempts = 1.5", "urgent.max_attempts"),
+    ],
+)
+def test_a_bad_retry_policy_is_refused_with_the_name_of_its_key(tmp_path, line, key):
+    (tmp_path / "mailer.toml").write_text(f"[retry_policies.urgent]\n{line}\n")
+    assert f"(in mailer.toml: retry_policies.{key}): " in refused()

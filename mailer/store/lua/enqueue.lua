@@ -1,7 +1,8 @@
 -- Record jobs, put them on the agenda and wake a dispatcher: all of them, or none.
 --
 -- KEYS  1 wake, 2 wake:urgent, 3 what the blobs' keys begin with, 4 blob-uses, 5-7 agenda lanes, 8 state:queued,
---       9 state:scheduled; then for each job: its record, the key of its idempotency key (or its record again)
+--       9 state:scheduled, 10 state:suppressed, 11-12 the suppression lists, for all emails and by tag;
+--       then for each job: its record, the key of its idempotency key (or its record again)
 -- ARGV  1 number of jobs, 2 seconds for which idempotency keys are kept;
 --       then for each job: id, lane (1-3), scheduled ms (0: now), expires ms (0: never),
 --       head, message, recipients, message id, fingerprint ('': no idempotency key),
@@ -12,13 +13,15 @@
 --          {'missing', sha256...} where blobs are to be uploaded first
 --          In all of these nothing was stored.
 -- A job whose record exists already is left as it is: a producer that lost the reply may repeat.
+-- One whose recipients are all on a suppression list is recorded as `suppressed`, off the agenda.
 
+-- include suppression
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local jobs, at = {}, 3
 for i = 1, tonumber(ARGV[1]) do
   local job = {
-    record = KEYS[8 + 2 * i], once = KEYS[9 + 2 * i],
+    record = KEYS[11 + 2 * i], once = KEYS[12 + 2 * i],
     id = ARGV[at], lane = KEYS[4 + tonumber(ARGV[at + 1])], priority = ARGV[at + 1],
     scheduled = tonumber(ARGV[at + 2]), expires = tonumber(ARGV[at + 3]),
     head = ARGV[at + 4], message = ARGV[at + 5], recipients = ARGV[at + 6],
@@ -65,7 +68,7 @@ for _, job in ipairs(jobs) do
 end
 if #missing > 1 then return missing end
 
-local reply, wakes = { 'ok', now }, {}
+local reply, wakes, suppress = { 'ok', now }, {}, suppression(KEYS[11], KEYS[12])
 for i, job in ipairs(jobs) do
   if job.earlier then
     reply[i + 2] = job.earlier
@@ -74,6 +77,8 @@ for i, job in ipairs(jobs) do
   else
     local due, state, index = now, 'queued', KEYS[8]
     if job.scheduled > now then due, state, index = job.scheduled, 'scheduled', KEYS[9] end
+    local people, left = suppress(job.head, job.recipients)
+    if left == 0 then state, index = 'suppressed', KEYS[10] end
     local shas = {}
     for b, blob in ipairs(job.blobs) do
       if blob.content ~= '' then redis.call('SET', KEYS[3] .. blob.sha, blob.content, 'NX') end
@@ -84,14 +89,14 @@ for i, job in ipairs(jobs) do
     redis.call('HSET', job.record, 'state', state, 'lane', job.priority, 'created', now,
       'updated', now, 'due', due, 'since', due, 'date', math.floor(due / 1000),
       'expires', job.expires, 'head', job.head, 'message', job.message,
-      'recipients', job.recipients)
+      'recipients', people or job.recipients)
     if #shas > 0 then redis.call('HSET', job.record, 'blobs', table.concat(shas, ' ')) end
     redis.call('ZADD', index, now, job.id)
-    redis.call('ZADD', job.lane, due, job.id)
+    if left ~= 0 then redis.call('ZADD', job.lane, due, job.id) end
     if job.fingerprint ~= '' then
       redis.call('SET', job.once, known[job.once], 'EX', ARGV[2])
     end
-    if due < now + 1000 then wakes[job.priority == '1' and KEYS[2] or KEYS[1]] = true end
+    if left ~= 0 and due < now + 1000 then wakes[job.priority == '1' and KEYS[2] or KEYS[1]] = true end
     reply[i + 2] = 1
   end
 end
