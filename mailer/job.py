@@ -85,7 +85,10 @@ TRANSITIONS: MappingProxyType[tuple[JobState | None, JobState], str] = MappingPr
         (JobState.SENDING, JobState.PARTIALLY_SENT): "some were accepted, and not the others",
         (JobState.SENDING, JobState.FAILED): "nobody was accepted, and nobody is left to try",
         (JobState.SENDING, JobState.DEFERRED): "a temporary refusal or a fault of the relay",
-        (JobState.SENDING, JobState.QUEUED): "handed back by a worker that stops",
+        (
+            JobState.SENDING,
+            JobState.QUEUED,
+        ): "not tried: its worker stops, or a paused relay or a limit holds it up",
         (
             JobState.SENDING,
             JobState.UNCONFIRMED,

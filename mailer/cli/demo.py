@@ -1,9 +1,9 @@
-"""The whole loop on embedded parts: a real Redis, an SMTP server with moods, a worker, Flower."""
+"""The whole loop on embedded parts: a real Redis, SMTP servers with moods, a worker, Flower."""
 
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mailer.cli.demo_emails import Scene, scenes
+from mailer.cli.statistics import paused
 from mailer.client import Mailer
 from mailer.job import Job
 from mailer.settings import load_settings
@@ -25,11 +26,30 @@ from mailer.testing import (
     hang_up_once,
     refuse,
 )
+from mailer.testing.ports import free_port
 from mailer.testing.processes import FlowerProcess, WorkerProcess
 
 _PATIENCE = 40.0  # seconds for all to end
 _LOOK_EVERY = 0.1
 _PREFIX = "demo"
+# the server of `news` is down for good, that of `partner` until its relay was seen to be paused
+_CONFIG = """\
+[relays]
+main.url = "smtp://127.0.0.1:{main}"
+news.url = "smtp://127.0.0.1:{news}"
+partner.url = "smtp://127.0.0.1:{partner}"
+
+[[routes]]
+tags = "news"
+relays = ["news", "main"]
+
+[[routes]]
+recipient_domains = "partner.example"
+relays = "partner"
+
+[[routes]]
+relays = "main"
+"""
 
 
 @attrs.frozen
@@ -50,7 +70,7 @@ def run(*, keep: bool) -> int:
     folder = Path(tempfile.mkdtemp(prefix="mailer-demo-"))
     inbox = folder / "inbox"
     with ExitStack() as parts:
-        console.print("Starting Redis, an SMTP server, a worker and Flower …", style="dim")
+        console.print("Starting Redis, SMTP servers, a worker and Flower …", style="dim")
         redis = parts.enter_context(EmbeddedRedis(appendonly=True))
         smtp = parts.enter_context(SmtpServerThread(directory=inbox))
         smtp.faults += [
@@ -58,10 +78,13 @@ def run(*, keep: bool) -> int:
             refuse("nobody@example.org"),
             hang_up_once("phone@example.org", at="rcpt"),
         ]
+        partner = SmtpServerThread(port=free_port(), directory=inbox)
+        config = folder / "mailer.toml"
+        config.write_text(_CONFIG.format(main=smtp.port, news=free_port(), partner=partner.port))
         settings = {
             "MAILER_REDIS_URL": redis.url,
-            "MAILER_RELAY_URL": smtp.url,
             "MAILER_KEY_PREFIX": _PREFIX,
+            "MAILER_CONFIG": str(config),
         }
         worker = parts.enter_context(WorkerProcess(settings, folder / "worker.log"))
         flower = parts.enter_context(FlowerProcess(settings, folder / "flower.log"))
@@ -69,8 +92,12 @@ def run(*, keep: bool) -> int:
             Mailer(settings=load_settings(redis_url=redis.url, key_prefix=_PREFIX))
         )
         acts = _enqueued(mailer)
-        jobs = _watch(console, mailer, acts)
-        faults = [*_wrong_ends(acts, jobs), *_wrong_copies(acts, jobs, smtp.received)]
+        _watch(console, mailer, acts, until=lambda jobs: "partner" in mailer.paused_relays())
+        console.print("\nNow the server of the relay `partner` starts …\n", style="dim")
+        parts.enter_context(partner)
+        jobs = _watch(console, mailer, acts, until=lambda jobs: all(j.state.ended for j in jobs))
+        received = [*smtp.received, *partner.received]
+        faults = [*_wrong_ends(acts, jobs), *_wrong_copies(acts, jobs, received)]
         _tell(console, folder, faults)
         if keep:
             _keep_running(console, settings, flower.url, worker.log)
@@ -90,20 +117,28 @@ def _enqueued(mailer: Mailer) -> list[Act]:
     return acts
 
 
-def _watch(console: Console, mailer: Mailer, acts: Sequence[Act]) -> list[Job]:
-    """Show what becomes of the jobs, until all have ended."""
+def _watch(
+    console: Console,
+    mailer: Mailer,
+    acts: Sequence[Act],
+    until: Callable[[Sequence[Job]], bool],
+) -> list[Job]:
+    """Show what becomes of the jobs, for as long as they need."""
     deadline = time.monotonic() + _PATIENCE
-    with Live(console=console, auto_refresh=False) as live:
+    with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             jobs = [mailer.get(act.job_id) for act in acts]
-            live.update(_table(acts, jobs), refresh=True)
-            if all(job.state.ended for job in jobs) or time.monotonic() > deadline:
+            view = Group(_table(acts, jobs), *paused(mailer.paused_relays().values()))
+            live.update(view, refresh=True)
+            if until(jobs) or time.monotonic() > deadline:
+                live.stop()
+                console.print(view)
                 return jobs
             time.sleep(_LOOK_EVERY)
 
 
 def _table(acts: Sequence[Act], jobs: Sequence[Job]) -> Table:
-    table = Table("email", "state", "tries", "what the server said", box=None, pad_edge=False)
+    table = Table("email", "state", "relays", "what was said", box=None, pad_edge=False)
     for act, job in zip(acts, jobs, strict=True):
         replies = dict.fromkeys(r.reply for r in job.recipients if r.reply)
         said = [a.reply for a in job.attempts if a.reply and a.reply not in replies]
@@ -111,7 +146,7 @@ def _table(acts: Sequence[Act], jobs: Sequence[Job]) -> Table:
         table.add_row(
             act.scene.title,
             f"[{style}]{job.state}[/]",
-            str(len(job.attempts)),
+            ", ".join(dict.fromkeys(a.relay for a in job.attempts if a.relay)),
             Group(*map(Text, (*said, *replies))),
         )
     return table
@@ -121,8 +156,8 @@ def _wrong_ends(acts: Sequence[Act], jobs: Sequence[Job]) -> Iterator[str]:
     for act, job in zip(acts, jobs, strict=True):
         if job.state is not act.scene.ends:
             yield f"{act.scene.title}: is {job.state}, and should be {act.scene.ends}"
-        if len(job.attempts) != act.scene.attempts:
-            yield f"{act.scene.title}: {len(job.attempts)} attempts, not {act.scene.attempts}"
+        if job.retries != act.scene.attempts:
+            yield f"{act.scene.title}: {job.retries} attempts, not {act.scene.attempts}"
 
 
 def _wrong_copies(

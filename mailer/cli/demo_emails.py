@@ -21,7 +21,7 @@ class Scene:
     """One email of the demo, and how it should end.
 
     Attributes:
-        attempts: how many entries its history should have.
+        attempts: how many it should use up; those that failed by a fault of a relay don't count.
         copies: how many messages of it the SMTP server should accept.
     """
 
@@ -88,7 +88,25 @@ def scenes() -> list[Scene]:
         Scene(
             "the server hangs up",
             Email(from_email=shop, to="phone@example.org", subject="Hello?", text="…\n"),
-            attempts=2,
+        ),
+        Scene(
+            "its first relay is down, another takes over",
+            Email(
+                from_email=shop,
+                to="ann@example.org",
+                subject="Our news",
+                text="All is well.\n",
+                tags=["news"],
+            ),
+        ),
+        Scene(
+            "its only relay is down for a while, and paused",
+            Email(
+                from_email=shop,
+                to="desk@partner.example",
+                subject="Stock levels",
+                text="See you at ten.\n",
+            ),
         ),
         Scene(
             "scheduled in 3 s",

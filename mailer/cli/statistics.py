@@ -1,10 +1,14 @@
 """The figures of ``mailer stats``."""
 
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
 import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mailer.cli.times import shown
 from mailer.client import Mailer
 from mailer.job import JobState
 from mailer.store.relays import RelayPause
@@ -29,8 +33,12 @@ def table(statistics: Statistics) -> RenderableType:
     counts.add_column(justify="right")
     for state, count in statistics.counts.items():
         counts.add_row(str(state), f"{count:,}", style="" if count else "dim")
-    notes = [
-        Text(f"paused: {p.relay} until {p.until:%H:%M:%S} UTC: {p.reason}", style="red")
-        for p in statistics.paused
-    ]
-    return Group(counts, *notes)
+    return Group(counts, *paused(statistics.paused))
+
+
+def paused(pauses: Iterable[RelayPause]) -> Iterator[Text]:
+    """Show the relays that are paused, a line for each."""
+    now = datetime.now(UTC)
+    for pause in pauses:
+        until = f"until {shown(pause.until)}" if pause.until > now else "until one gets through"
+        yield Text(f"relay {pause.relay} is paused {until}: {pause.reason}", style="red")
