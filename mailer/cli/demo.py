@@ -78,7 +78,7 @@ def run(*, keep: bool) -> int:
             refuse("nobody@example.org"),
             hang_up_once("phone@example.org", at="rcpt"),
         ]
-        partner = SmtpServerThread(port=free_port(), directory=inbox)
+        partner = SmtpServerThread(port=free_port(), directory=inbox / "partner")
         config = folder / "mailer.toml"
         config.write_text(_CONFIG.format(main=smtp.port, news=free_port(), partner=partner.port))
         settings = {

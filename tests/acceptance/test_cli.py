@@ -255,7 +255,7 @@ def test_the_demo_ends_as_it_should(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Every email ended as it should." in done.stdout
     (folder,) = (path for path in Path(tmp_path).iterdir() if path.name.startswith("mailer-demo"))
-    assert len(list((folder / "inbox").glob("*.eml"))) == 8
+    assert len(list((folder / "inbox").rglob("*.eml"))) == 10
 
 
 def test_a_preview_is_what_a_relay_would_get_and_nothing_is_sent(run, system, tmp_path):
