@@ -147,7 +147,7 @@ class Settings(BaseSettings):
         default_factory=socket.gethostname, description="What workers call themselves in EHLO."
     )
     smtp_connect_seconds: Seconds = Field(
-        60.0, description="For connecting, TLS, EHLO and AUTH together."
+        300.0, description="For connecting, the greeting, EHLO, TLS and AUTH together."
     )
     smtp_command_seconds: Seconds = Field(
         300.0, description="For the replies to MAIL and RCPT (RFC 5321, 4.5.3.2)."

@@ -14,7 +14,7 @@ from mailer.store.relays import RelayPause
 _SOON = timedelta(seconds=2)  # past its time, and no reason for worry
 _ENDS = {
     JobState.SENT: "every recipient was accepted",
-    JobState.PARTIALLY_SENT: "some recipients were accepted, the others refused",
+    JobState.PARTIALLY_SENT: "some recipients were accepted, the others not",
     JobState.FAILED: "no recipient was accepted; `mailer retry` tries again",
     JobState.UNCONFIRMED: "nobody knows whether it left; `mailer retry` sends it, perhaps again",
     JobState.EXPIRED: "its `expires_at` came before it could be sent",

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 import msgspec
 import pytest
+from pages import NOT_RUN, PAGES, ROOT, named, rows, snippets, table
 
 from mailer import (
     Attachment,
@@ -38,65 +39,6 @@ from mailer.mime import render
 from mailer.store.blobs import PART_BYTES
 from mailer.testing import eventually, greylist
 from workers import contents
-
-ROOT = Path(__file__).parents[2]
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").rglob("*.md")),
-]
-_FENCE = re.compile(
-    r"(?:^<!-- (?P<note>[^\n]*?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
-_NOT_RUN = ("not run", "run by")
-
-
-@attrs.frozen
-class Snippet:
-    """A fenced block, and the HTML comment right above it."""
-
-    page: str
-    line: int
-    kind: str
-    text: str
-    note: str
-
-    @property
-    def runs(self) -> bool:
-        return not self.note.startswith(_NOT_RUN)
-
-    def __str__(self) -> str:
-        return f"{self.page}:{self.line}"
-
-
-def snippets(*kinds: str) -> Iterator[Snippet]:
-    for page in PAGES:
-        text = page.read_text()
-        for match in _FENCE.finditer(text):
-            line = text.count("\n", 0, match.start("kind")) + 1
-            if match["kind"] in kinds:
-                name = str(page.relative_to(ROOT))
-                yield Snippet(name, line, match["kind"], match["text"], match["note"] or "")
-
-
-def table(page: str, name: str) -> str:
-    """Return what lies between ``<!-- name -->`` and ``<!-- end -->``."""
-    match = re.search(
-        rf"<!-- {name} -->\s*(.*?)\s*<!-- end -->", (ROOT / page).read_text(), re.DOTALL
-    )
-    assert match, f"{page} has no part marked <!-- {name} -->"
-    return match[1]
-
-
-def named(text: str) -> list[str]:
-    """List what stands in backticks."""
-    return re.findall(r"`([^`]+)`", text)
-
-
-def rows(text: str) -> list[list[str]]:
-    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in text.splitlines()[2:]]
-
 
 # Tables
 
@@ -391,7 +333,7 @@ def test_every_snippet_is_run_or_says_why_not():
     silent = [
         str(snippet)
         for snippet in snippets("", "sh", "bash", "shell")
-        if not snippet.note.startswith(_NOT_RUN)
+        if not snippet.note.startswith(NOT_RUN)
     ]
     assert silent == [], "put <!-- not run: the reason --> right above, or make it ```console"
 

@@ -1,0 +1,44 @@
+"""docs/delivery.md says what the code does."""
+
+import tomllib
+
+import pytest
+from pages import snippets, table
+
+from mailer import Settings
+from workers.relay import relays
+from workers.routes import Routes
+
+# RFC 5321, section 4.5.3.2, by setting
+_RFC = {
+    "smtp_connect_seconds": "5 minutes for the greeting",
+    "smtp_command_seconds": "5 minutes each",
+    "smtp_data_seconds": "2 minutes",
+    "smtp_block_seconds": "3 minutes",
+    "smtp_final_seconds": "10 minutes",
+    "smtp_idle_seconds": "—",
+}
+
+
+def timeouts_table() -> str:
+    lines = ["| Setting | Seconds | RFC 5321, 4.5.3.2 | |", "|---|---|---|---|"]
+    for name, words in _RFC.items():
+        field = Settings.model_fields[name]
+        setting = f"`MAILER_{name.upper()}`"
+        lines.append(f"| {setting} | {field.default:g} | {words} | {field.description} |")
+    return "\n".join(lines)
+
+
+def test_the_table_of_timeouts_says_what_the_code_says():
+    right = timeouts_table()
+    assert table("docs/delivery.md", "timeouts") == right, f"paste this:\n\n{right}\n"
+
+
+@pytest.mark.parametrize("snippet", [*snippets("toml")], ids=str)
+def test_settings_that_are_shown_are_understood(snippet):
+    shown = tomllib.loads(snippet.text)
+    settings = Settings(**shown)
+    if "relays" in shown:
+        named = relays(settings)
+        assert len(named) == len(shown["relays"])
+        assert len(Routes.read(settings, named).routes) == max(1, len(shown.get("routes", [])))
