@@ -30,8 +30,9 @@ from mailer.job import (
     Recipient,
     RecipientState,
 )
+from mailer.loading import load_settings
 from mailer.retry import RetryPolicy
-from mailer.settings import Settings, load_settings
+from mailer.settings import Settings
 from mailer.store.relays import RelayPause
 from mailer.store.suppressions import Suppression
 

@@ -14,7 +14,8 @@ from mailer.calls import Calls
 from mailer.email import Email
 from mailer.errors import MailerError
 from mailer.job import Job, JobState, Receipt
-from mailer.settings import Settings, current_settings
+from mailer.loading import current_settings
+from mailer.settings import Settings
 from mailer.steps import Call, Pause, Reading, Step, Together
 from mailer.store.relays import RelayPause
 from mailer.store.runners import AsyncRunner, SyncRunner

@@ -14,7 +14,7 @@ import redis
 from mailer.email import Email
 from mailer.enqueueing import new_job
 from mailer.job import Attempt, Decision, Job, JobState, Recipient, RecipientState
-from mailer.settings import load_settings
+from mailer.loading import load_settings
 from mailer.store.agenda import ENDED, Agenda, Assignment, Result
 from mailer.store.blobs import Blobs
 from mailer.store.jobs import Jobs, NewJob

@@ -5,7 +5,8 @@ from typing import Any
 from celery import Celery
 from celery.signals import after_setup_logger
 
-from mailer.settings import Settings, current_settings
+from mailer.loading import current_settings
+from mailer.settings import Settings
 from workers.bootstep import CourierStep
 from workers.carriage import PRIORITIES, QUEUE
 

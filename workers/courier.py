@@ -35,9 +35,7 @@ from workers.logs import log_result
 from workers.relay import relays
 from workers.routes import Routes
 from workers.settlement import hand_back
-from workers.smtp.connector import Connector
-from workers.smtp.pool import Pool
-from workers.smtp.timeouts import Timeouts
+from workers.smtp.pool import pools
 from workers.sources import Sources
 from workers.unknown_users import UnknownUsers
 from workers.window import Window
@@ -84,25 +82,7 @@ class Courier:
         named = relays(settings)
         self._relays = tuple(named)
         self._breakers = Breakers(worker, Relays(keys), self._runner, self._clock, self._later)
-        timeouts = Timeouts(
-            settings.smtp_command_seconds,
-            settings.smtp_data_seconds,
-            settings.smtp_block_seconds,
-            settings.smtp_final_seconds,
-        )
-        self._pools = {
-            name: Pool(
-                Connector(
-                    relay,
-                    ehlo_hostname=settings.ehlo_hostname,
-                    connect_timeout=settings.smtp_connect_seconds,
-                    timeouts=timeouts,
-                    tls_context=relay.tls_context(),
-                ),
-                idle_seconds=settings.smtp_idle_seconds,
-            )
-            for name, relay in named.items()
-        }
+        self._pools = pools(named, settings)
         self._deliverer = Deliverer(
             worker=worker,
             routes=Routes.read(settings, named),

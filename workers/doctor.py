@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from itertools import chain
 
+import attrs
 import msgspec
 from celery import Celery
 
@@ -21,7 +22,6 @@ from workers.app import app
 from workers.relay import Relay, relays
 from workers.routes import Routes
 from workers.smtp.connector import Connector, RelayFault
-from workers.smtp.timeouts import Timeouts
 
 _PATIENCE = 20.0  # seconds for the relay; a worker would wait longer
 _ANSWERS_WITHIN = 1.0  # seconds for the workers
@@ -86,13 +86,8 @@ def _relays(settings: Settings) -> Iterator[Finding]:
 
 
 async def _relay(relay: Relay, settings: Settings) -> Finding:
-    connector = Connector(
-        relay,
-        ehlo_hostname=settings.ehlo_hostname,
-        connect_timeout=min(_PATIENCE, settings.smtp_connect_seconds),
-        timeouts=Timeouts(),
-        tls_context=relay.tls_context(),
-    )
+    patience = min(_PATIENCE, settings.smtp_connect_seconds)
+    connector = attrs.evolve(Connector.of(relay, settings), connect_timeout=patience)
     try:
         session = await connector()
     except RelayFault as fault:

@@ -12,7 +12,7 @@ from mailer.cli import processes, suppression, views
 from mailer.cli.times import parse_moment
 from mailer.client import Mailer
 from mailer.job import JobState
-from mailer.settings import load_settings
+from mailer.loading import load_settings
 
 app = typer.Typer(
     no_args_is_help=True,

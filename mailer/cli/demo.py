@@ -17,7 +17,7 @@ from mailer.cli.demo_emails import Scene, scenes
 from mailer.cli.statistics import paused
 from mailer.client import Mailer
 from mailer.job import Job
-from mailer.settings import load_settings
+from mailer.loading import load_settings
 from mailer.testing import (
     EmbeddedRedis,
     Received,

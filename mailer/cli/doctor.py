@@ -14,7 +14,8 @@ from rich.text import Text
 
 from mailer.cli.times import how_long
 from mailer.errors import MailerError, StoreUnavailable
-from mailer.settings import Settings, stray_variables
+from mailer.loading import stray_variables
+from mailer.settings import Settings
 from mailer.store.health import Health
 from mailer.store.keys import LANES, Keys
 from mailer.store.operation import Operation

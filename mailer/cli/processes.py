@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from mailer.errors import MailerError
-from mailer.settings import load_settings
+from mailer.loading import load_settings
 
 # Flower hides the columns that matter most here by default
 _COLUMNS = "uuid,state,retries,eta,exception,result,received,runtime,worker"

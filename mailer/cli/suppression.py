@@ -14,7 +14,7 @@ from mailer.cli import views
 from mailer.cli.times import shown
 from mailer.client import Mailer
 from mailer.errors import InvalidEmail
-from mailer.settings import load_settings
+from mailer.loading import load_settings
 from mailer.store.suppressions import Suppression
 
 commands = typer.Typer()

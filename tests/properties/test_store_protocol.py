@@ -27,7 +27,7 @@ from mailer.email import Email
 from mailer.enqueueing import new_job
 from mailer.errors import InvalidArgument, InvalidEmail
 from mailer.job import TRANSITIONS, Decision, JobState, Priority, Recipient, RecipientState
-from mailer.settings import load_settings
+from mailer.loading import load_settings
 from mailer.store.agenda import ENDED, NOW, Agenda, Assignment, Result
 from mailer.store.jobs import Jobs, NewJob
 from mailer.store.keys import LANES, Keys

@@ -278,7 +278,7 @@ def test_the_repr_shows_neither_bodies_nor_attachments():
 def test_what_is_stored_shows_no_content_in_its_repr():
     """These are the values that stand in a worker's and a producer's tracebacks."""
     from mailer.enqueueing import new_job
-    from mailer.settings import load_settings
+    from mailer.loading import load_settings
     from mailer.store.jobs import Jobs
     from mailer.store.keys import Keys
 

@@ -8,6 +8,7 @@ from typing import cast
 import aiosmtplib
 import attrs
 
+from mailer.settings import Settings
 from workers.relay import Relay, Tls
 from workers.smtp.replies import Reply
 from workers.smtp.session import Session
@@ -34,6 +35,23 @@ class Connector:
     connect_timeout: float
     timeouts: Timeouts
     tls_context: ssl.SSLContext | None = None
+
+    @classmethod
+    def of(cls, relay: Relay, settings: Settings) -> "Connector":
+        """Make one as the settings have it."""
+        timeouts = Timeouts(
+            command=settings.smtp_command_seconds,
+            data=settings.smtp_data_seconds,
+            block=settings.smtp_block_seconds,
+            final=settings.smtp_final_seconds,
+        )
+        return cls(
+            relay,
+            settings.ehlo_hostname,
+            settings.smtp_connect_seconds,
+            timeouts,
+            relay.tls_context(),
+        )
 
     async def __call__(self) -> Session:
         """Return a session that is ready for MAIL.

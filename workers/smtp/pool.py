@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
 
+from mailer.settings import Settings
+from workers.relay import Relay
 from workers.smtp.connector import Connector
 from workers.smtp.session import Check, Session
 from workers.smtp.transaction import Envelope, Segment, Transcript
@@ -122,6 +124,14 @@ class Pool:
                 turn.set_result(None)
                 return
         self._taken -= 1
+
+
+def pools(relays: Mapping[str, Relay], settings: Settings) -> dict[str, Pool]:
+    """Make the pool of each relay, by the relay's name."""
+    return {
+        name: Pool(Connector.of(relay, settings), idle_seconds=settings.smtp_idle_seconds)
+        for name, relay in relays.items()
+    }
 
 
 class Seat:
