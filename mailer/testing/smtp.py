@@ -6,11 +6,12 @@
 import asyncio
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from mailer.testing.faults import Fault
-from mailer.testing.smtp_connection import Connection
+from mailer.testing.smtp_session import Session
 from mailer.testing.smtp_state import Options, Received, State
 
 try:
@@ -22,22 +23,34 @@ _LOOK_EVERY = 0.005  # seconds
 
 
 class SmtpServer:
-    """The server on the running event loop: ``async with SmtpServer() as server``."""
+    """The server on the running event loop: ``async with SmtpServer() as server``.
 
-    def __init__(self, options: Options | None = None, *, port: int = 0) -> None:
+    Args:
+        port: of 127.0.0.1; 0 for a free one.
+        socket: a Unix socket to listen on instead.
+    """
+
+    def __init__(
+        self, options: Options | None = None, *, port: int = 0, socket: Path | None = None
+    ) -> None:
         self.state = State(options or Options())
         self.host = "127.0.0.1"
         self.port = port
+        self.socket = socket
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         tls = self.state.options.implicit_tls
-        self._server = await loop.create_server(
-            lambda: Connection(self.state), self.host, self.port, ssl=tls
-        )
+        if self.socket:
+            self._server = await loop.create_unix_server(self._session, self.socket, ssl=tls)
+            return self
+        self._server = await loop.create_server(self._session, self.host, self.port, ssl=tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
+
+    def _session(self) -> Session:
+        return Session(self.state)
 
     async def __aexit__(
         self,
@@ -57,11 +70,11 @@ class SmtpServer:
 class SmtpServerThread:
     """The server in a thread of its own: ``with SmtpServerThread() as server``.
 
-    Takes the fields of `Options` as arguments.
+    Takes ``port``, ``socket`` and the fields of `Options` as arguments.
     """
 
-    def __init__(self, *, port: int = 0, **options: object) -> None:
-        self._server = SmtpServer(Options(**options), port=port)  # type: ignore[arg-type]
+    def __init__(self, *, port: int = 0, socket: Path | None = None, **options: object) -> None:
+        self._server = SmtpServer(Options(**options), port=port, socket=socket)  # type: ignore[arg-type]
         self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -92,7 +105,10 @@ class SmtpServerThread:
     @property
     def url(self) -> str:
         """The relay's URL, for ``MAILER_RELAY_URL``."""
-        scheme = "smtps" if self.state.options.implicit_tls else "smtp"
+        options = self.state.options
+        scheme = "lmtp" if options.lmtp else "smtps" if options.implicit_tls else "smtp"
+        if self._server.socket:
+            return f"{scheme}+unix://{self._server.socket}"
         return f"{scheme}://127.0.0.1:{self.port}"
 
     def wait_for(self, count: int, timeout: float = 10) -> list[Received]:

@@ -1,195 +1,264 @@
-"""One client of the SMTP server: the commands of RFC 5321, and what goes wrong on request."""
+"""The bytes of one client of the SMTP server: lines and messages in, replies out, or faults."""
 
 import asyncio
-import base64
 import contextlib
-import re
 import ssl
-import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import cast
 
 from mailer.testing.faults import Action, Fault
-from mailer.testing.smtp_state import Received, State
+from mailer.testing.smtp_state import State
 
-_MAX_LINE = 4096
-_PATH = re.compile(r"(?:FROM|TO):\s*<([^>]*)>", re.IGNORECASE)
+_MAX_LINE = 16_384  # tokens are long
+_FLOOD = 65_536  # bytes of an endless reply that are written at a time
+
+Act = Callable[[], None]
 
 
-class Connection(asyncio.Protocol):
-    """One client."""
+class Connection(asyncio.Protocol, ABC):
+    """One client. Replies to what came together leave together (RFC 2920)."""
 
     def __init__(self, state: State) -> None:
-        self._state = state
+        self.state = state
+        self.number = 0
+        self.turns = 0  # how often it was answered
+        self.secure = state.options.implicit_tls is not None
+        self.certificate = ""
         self._buffer = bytearray()
         self._searched = 0  # of the buffer, for an end that was not found yet
-        self._handle: Callable[[bytes], None] = self._command
+        self._in_data = False
+        self._octets: int | None = None  # that come as they are
         self._busy = False
-        self._greeted = self._authenticated = False
-        self._sender: str | None = None
-        self._recipients: list[str] = []
         self._out: list[bytes] = []
-        self._number = 0
-        self._secure = state.options.implicit_tls is not None
+        self._idle: asyncio.TimerHandle | None = None
+
+    @abstractmethod
+    def greet(self) -> None:
+        """Say the first word."""
+
+    @abstractmethod
+    def line(self, line: bytes, *, more: bool) -> None:
+        """Act on a line, without its end; ``more`` came along with it."""
+
+    @abstractmethod
+    def message(self, stuffed: bytes) -> None:
+        """Act on a message as DATA has it, its dots doubled."""
+
+    @abstractmethod
+    def chunk(self, octets: bytes) -> None:
+        """Act on the octets of a BDAT."""
+
+    @abstractmethod
+    def next_reply(self) -> bool:
+        """Say one more of the replies that are due; False where there is none."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Know nothing of the client any more (RFC 3207, 4.2)."""
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet."""
         self._transport = cast("asyncio.Transport", transport)
-        state = self._state
+        state = self.state
         state.connections += 1
         self._client = self._transport  # TLS puts another one before it
         state.clients.add(self._client)
         state.open_at_most = max(state.open_at_most, len(state.clients))
-        self._number = state.connections
-        self._answer("connect", "220 mailer.testing ESMTP")
+        self.number = state.connections
+        self._note_certificate()
+        self._wait_for_more()
+        self.greet()
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
-        self._state.clients.discard(self._client)
+        self.state.clients.discard(self._client)
+        if self._idle:
+            self._idle.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Take what the client says."""
         self._buffer += data
+        self._wait_for_more()
         self._work()
 
     def _work(self) -> None:
         """Handle what has come, as far as no answer is outstanding."""
-        while not self._busy:
-            in_data = self._handle == self._data
-            end = b"\r\n.\r\n" if in_data else b"\r\n"
-            if in_data and self._buffer.startswith(b".\r\n"):
-                chunk = b""
-                del self._buffer[:3]
-            else:
-                at = self._buffer.find(end, self._searched)
-                if at < 0:
-                    self._searched = max(0, len(self._buffer) - len(end) + 1)
-                    if not in_data and len(self._buffer) > _MAX_LINE:
-                        self._reply("500 5.5.2 Line too long")
-                        self._hang_up()
-                    break
-                chunk = bytes(self._buffer[: at + 2 if in_data else at])
-                del self._buffer[: at + len(end)]
-            self._searched = 0
-            self._handle(chunk)
+        while not self._busy and (self.next_reply() or self._take()):
+            pass
         self._flush()
 
-    # answers
+    def _take(self) -> bool:
+        if self._octets is not None:
+            if len(self._buffer) < self._octets:
+                return False
+            octets = bytes(self._buffer[: self._octets])
+            del self._buffer[: self._octets]
+            self._octets = None
+            self.chunk(octets)
+        elif self._in_data:
+            return self._take_message()
+        else:
+            return self._take_line()
+        return True
 
-    def _reply(self, text: str) -> None:
-        self._out.append(text.encode() + b"\r\n")
+    def _take_line(self) -> bool:
+        at = self._buffer.find(b"\r\n", self._searched)
+        if at < 0:
+            self._searched = max(0, len(self._buffer) - 1)
+            if len(self._buffer) > _MAX_LINE:
+                self.say("500 5.5.2 Line too long")
+                self.hang_up()
+            return False
+        line = bytes(self._buffer[:at])
+        del self._buffer[: at + 2]
+        self._searched = 0
+        self.line(line, more=bool(self._buffer))
+        return True
 
-    def _flush(self) -> None:
-        if self._out and not self._transport.is_closing():
-            self._transport.write(b"".join(self._out))
-        self._out = []
+    def _take_message(self) -> bool:
+        if self._buffer.startswith(b".\r\n"):
+            stuffed = b""
+            del self._buffer[:3]
+        else:
+            at = self._buffer.find(b"\r\n.\r\n", self._searched)
+            if at < 0:
+                self._searched = max(0, len(self._buffer) - 4)
+                return False
+            stuffed = bytes(self._buffer[: at + 2])
+            del self._buffer[: at + 5]
+        self._searched = 0
+        self._in_data = False
+        self.message(stuffed)
+        return True
 
-    def _hang_up(self) -> None:
+    # what a session asks for
+
+    def expect_message(self) -> None:
+        """Take what follows as a message, up to the dot alone in a line."""
+        self._in_data = True
+        self._searched = 0
+
+    def expect_octets(self, size: int) -> None:
+        """Take so many octets as they are."""
+        self._octets = size
+
+    def say(self, reply: str) -> None:
+        """Send a reply, after those to earlier commands."""
+        self._out.append(reply.encode() + b"\r\n")
+
+    def hang_up(self) -> None:
+        """Close the connection once the replies are out."""
         self._flush()
         self._busy = True
         self._transport.close()
 
-    def _answer(
-        self,
-        at: str,
-        usual: str,
-        subjects: Sequence[str] = (),
-        act: Callable[[], None] = lambda: None,
+    def answer(
+        self, at: str, usual: str, subjects: Sequence[str] = (), act: Act = lambda: None
     ) -> None:
         """Do and say the usual, unless a fault has it otherwise."""
-        fault = self._state.fault(at, subjects)
+        fault = self.state.fault(at, subjects)
         if fault is None:
             act()
-            self._reply(usual)
-            return
-        if fault.delay:
+            self.say(usual)
+        elif fault.delay and fault.action is not Action.TRICKLE:
             self._flush()
             self._busy = True
             asyncio.get_running_loop().call_later(fault.delay, self._late, fault, usual, act)
         else:
-            self._fail(fault, usual, act)
+            self.fail(fault, usual, act)
 
-    def _late(self, fault: Fault, usual: str, act: Callable[[], None]) -> None:
-        if self._transport.is_closing():
-            return
-        self._busy = False
-        self._fail(fault, usual, act)
-        self._work()
-
-    def _fail(self, fault: Fault, usual: str, act: Callable[[], None]) -> None:
+    def fail(self, fault: Fault, usual: str, act: Act = lambda: None) -> None:
+        """Do what a fault wants instead of the usual."""
         match fault.action:
             case Action.REPLY:
                 if not fault.reply:
                     act()
-                self._reply(fault.reply or usual)
+                self.say(fault.reply or usual)
+            case Action.ADD:
+                act()
+                self.say(f"{usual}\r\n{fault.reply}")
             case Action.REPLY_AND_CLOSE:
-                self._reply(fault.reply)
-                self._hang_up()
+                self.say(fault.reply)
+                self.hang_up()
             case Action.LOSE_REPLY:
                 act()
-                self._hang_up()
+                self.hang_up()
             case Action.CLOSE:
-                self._hang_up()
+                self.hang_up()
             case Action.HANG:
                 self._flush()
                 self._busy = True
+            case Action.TRICKLE:
+                act()
+                self._flush()
+                self._busy = True
+                self._trickle((fault.reply or usual).encode() + b"\r\n", fault.delay)
+            case Action.FLOOD:
+                self._flush()
+                self._busy = True
+                self._pour(fault.reply.encode())
 
-    # commands
-
-    def _command(self, line: bytes) -> None:
-        text = line.decode("utf-8", "replace")
-        verb, _, rest = text.partition(" ")
-        verb = verb.upper()
-        if self._state.commands is not None:
-            self._state.commands.append(verb)
-        handlers: dict[str, Callable[[str], None]] = {
-            "EHLO": self._ehlo,
-            "HELO": self._helo,
-            "STARTTLS": self._starttls,
-            "AUTH": self._auth,
-            "MAIL": self._mail,
-            "RCPT": self._rcpt,
-            "DATA": self._start_data,
-            "RSET": self._rset,
-            "NOOP": lambda _: self._reply("250 2.0.0 OK"),
-            "VRFY": lambda _: self._reply("252 2.5.2 Perhaps"),
-            "QUIT": self._quit,
-        }
-        handler = handlers.get(verb)
-        if handler:
-            handler(rest)
-        else:
-            self._reply("500 5.5.2 Unknown command")
-
-    def _ehlo(self, _: str) -> None:
-        options = self._state.options
-        lines = ["mailer.testing", *options.extensions]
-        if options.starttls and not self._secure:
-            lines.append("STARTTLS")
-        if options.users:
-            lines.append("AUTH PLAIN")
-        replies = [f"250-{line}" for line in lines[:-1]] + [f"250 {lines[-1]}"]
-        self._forget()
-        self._greeted = True
-        self._answer("ehlo", "\r\n".join(replies))
-
-    def _helo(self, _: str) -> None:
-        self._greeted = True
-        self._answer("ehlo", "250 mailer.testing")
-
-    def _starttls(self, _: str) -> None:
-        context = self._state.options.starttls
-        if not context or self._secure:
-            self._reply("502 5.5.1 Not offered")
-            return
-        self._reply("220 2.0.0 Go ahead")
+    def start_tls(self, context: ssl.SSLContext) -> None:
+        """Shake hands; what was said before is forgotten."""
         self._flush()
         self._busy = True
         self._buffer.clear()  # nothing said before TLS counts
         self._upgrade = asyncio.ensure_future(self._upgraded(context))
+
+    # within
+
+    def _flush(self) -> None:
+        if self._out and not self._transport.is_closing():
+            self.turns += 1
+            self._transport.write(b"".join(self._out))
+        self._out = []
+
+    def _late(self, fault: Fault, usual: str, act: Act) -> None:
+        if self._transport.is_closing():
+            return
+        self._busy = False
+        self.fail(fault, usual, act)
+        self._work()
+
+    def _trickle(self, rest: bytes, seconds: float) -> None:
+        if self._transport.is_closing():
+            return
+        self._transport.write(rest[:1])
+        if len(rest) > 1:
+            loop = asyncio.get_running_loop()
+            loop.call_later(seconds, self._trickle, rest[1:], seconds)
+        else:
+            self.turns += 1
+            self._busy = False
+            self._work()
+
+    def _pour(self, piece: bytes) -> None:
+        """Write without end, as fast as the client reads."""
+        if self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size() < _FLOOD:
+            self._transport.write(piece * (_FLOOD // len(piece)))
+        asyncio.get_running_loop().call_later(0.001, self._pour, piece)
+
+    def _wait_for_more(self) -> None:
+        if seconds := self.state.options.idle_seconds:
+            if self._idle:
+                self._idle.cancel()
+            self._idle = asyncio.get_running_loop().call_later(seconds, self._idled)
+
+    def _idled(self) -> None:
+        if not self._busy:
+            self.say("421 4.4.2 Idle for too long")
+            self.hang_up()
+
+    def _note_certificate(self) -> None:
+        peer = self._transport.get_extra_info("peercert") or {}
+        subject = dict(pair for part in peer.get("subject", ()) for pair in part)
+        self.certificate = subject.get("commonName", "")
 
     async def _upgraded(self, context: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()
@@ -198,92 +267,11 @@ class Connection(asyncio.Protocol):
             secure = await loop.start_tls(plain, self, context, server_side=True)
         if secure is None or plain.is_closing():  # the client went away during the handshake
             plain.abort()
-            self._state.clients.discard(self._client)  # connection_lost went to the failed TLS
+            self.connection_lost(None)  # it went to the failed TLS
             return
-        # everything said before is forgotten (RFC 3207, 4.2)
-        self._forget()
+        self.forget()
         self._transport = secure
-        self._greeted = self._authenticated = self._busy = False
-        self._secure = True
+        self._note_certificate()
+        self.secure = True
+        self._busy = False
         self._work()  # the client's first words may have come with the end of the handshake
-
-    def _auth(self, rest: str) -> None:
-        mechanism, _, initial = rest.partition(" ")
-        if mechanism.upper() != "PLAIN":
-            self._reply("504 5.5.4 Unknown mechanism")
-        elif initial:
-            self._check_plain(initial.encode())
-        else:
-            self._handle = self._check_plain
-            self._reply("334 ")
-
-    def _check_plain(self, line: bytes) -> None:
-        self._handle = self._command
-        try:
-            _, user, password = base64.b64decode(line, validate=True).decode().split("\0")
-        except ValueError:
-            self._reply("501 5.5.2 Malformed")
-            return
-        right = self._state.options.users.get(user) == password
-        self._authenticated = right
-        self._answer("auth", "235 2.7.0 Welcome" if right else "535 5.7.8 Wrong user or password")
-
-    def _mail(self, rest: str) -> None:
-        match = _PATH.match(rest)
-        if not self._greeted or self._sender is not None:
-            self._reply("503 5.5.1 Not now")
-        elif self._state.options.users and not self._authenticated:
-            self._reply("530 5.7.0 Authentication required")
-        elif not match:
-            self._reply("501 5.5.4 MAIL FROM:<address>")
-        else:
-            sender = match[1]
-
-            def begin() -> None:
-                self._sender = sender
-
-            self._answer("mail", "250 2.1.0 OK", [sender], begin)
-
-    def _rcpt(self, rest: str) -> None:
-        match = _PATH.match(rest)
-        if self._sender is None:
-            self._reply("503 5.5.1 MAIL first")
-        elif not match:
-            self._reply("501 5.5.4 RCPT TO:<address>")
-        else:
-            recipient = match[1]
-            add = lambda: self._recipients.append(recipient)  # noqa: E731 - one line says it
-            self._answer("rcpt", "250 2.1.5 OK", [recipient], add)
-
-    def _start_data(self, _: str) -> None:
-        if not self._recipients:
-            self._reply("503 5.5.1 RCPT first")
-            return
-
-        def begin() -> None:
-            self._handle = self._data
-
-        self._answer("data", "354 Go ahead", self._recipients, begin)
-
-    def _data(self, stuffed: bytes) -> None:
-        self._handle = self._command
-        # the first dot of a line that begins with one goes (RFC 5321, 4.5.2)
-        data = (b"\r\n" + stuffed).replace(b"\r\n.", b"\r\n")[2:]
-        message = Received(
-            self._sender or "", tuple(self._recipients), data, self._number, time.monotonic()
-        )
-        recipients = self._recipients
-        self._forget()
-        accept = lambda: self._state.accept(message)  # noqa: E731 - one line says it
-        self._answer("dot", "250 2.0.0 Accepted", recipients, accept)
-
-    def _rset(self, _: str) -> None:
-        self._forget()
-        self._reply("250 2.0.0 OK")
-
-    def _quit(self, _: str) -> None:
-        self._reply("221 2.0.0 Bye")
-        self._hang_up()
-
-    def _forget(self) -> None:
-        self._sender, self._recipients = None, []

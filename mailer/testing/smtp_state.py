@@ -12,7 +12,10 @@ import attrs
 
 from mailer.testing.faults import Fault
 
-EXTENSIONS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "SIZE 52428800")
+EXTENSIONS = (
+    *("PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"),
+    "SIZE 52428800",
+)
 _MESSAGE_ID = re.compile(rb"^Message-ID:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -24,6 +27,13 @@ class Received:
         recipients: those of its transaction that were accepted.
         data: the message as it came, dots no longer doubled.
         connection: counts the connections from 1.
+        at: when it came, by `time.monotonic`.
+        parameters: of MAIL, such as ``SIZE=1000``.
+        recipient_parameters: of each RCPT.
+        user: who signed in; empty for nobody.
+        secure: it came by TLS.
+        certificate: the common name in the client's certificate, where that is asked for.
+        turns: how often the client waited for replies, from MAIL to the end: the round trips.
     """
 
     sender: str
@@ -31,6 +41,12 @@ class Received:
     data: bytes = attrs.field(repr=False)
     connection: int
     at: float
+    parameters: tuple[str, ...] = ()
+    recipient_parameters: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    user: str = ""
+    secure: bool = False
+    certificate: str = ""
+    turns: int = 0
 
     @property
     def message_id(self) -> str:
@@ -48,7 +64,11 @@ class Options:
         journal: a line of JSON for each accepted message, written before its 250.
         keep: remember what was accepted; else only count it.
         users: passwords by name; AUTH is offered where there are any, under TLS or not.
-        starttls, implicit_tls: contexts, where TLS is wanted.
+        mechanisms: of AUTH; the tokens of XOAUTH2 are the users' passwords.
+        starttls, implicit_tls: contexts, where TLS is wanted; then none signs in without it.
+        lmtp: speak LMTP, with a reply for each recipient after the message.
+        max_messages: on one connection; after them, 421.
+        idle_seconds: without a word from the client; then 421.
     """
 
     directory: Path | None = None
@@ -56,8 +76,12 @@ class Options:
     keep: bool = True
     extensions: Sequence[str] = EXTENSIONS
     users: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    mechanisms: Sequence[str] = ("PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2")
     starttls: ssl.SSLContext | None = None
     implicit_tls: ssl.SSLContext | None = None
+    lmtp: bool = False
+    max_messages: int | None = None
+    idle_seconds: float | None = None
     faults: list[Fault] = attrs.field(factory=list)
 
 
@@ -72,6 +96,7 @@ class State:
         self.clients: set[asyncio.Transport] = set()
         self.open_at_most = 0
         self.commands: list[str] | None = None  # verbs, where a test wants to see them
+        self.breaches: list[str] = []  # of the rules of pipelining
         self._journal: IO[str] | None = options.journal.open("a") if options.journal else None
         if options.directory:
             options.directory.mkdir(parents=True, exist_ok=True)

@@ -116,7 +116,7 @@ class Connector:
     async def _sign_in(self, client: aiosmtplib.SMTP, username: str) -> None:
         token = self.relay.token
         if token is None:
-            await client.login(username, self.relay.password or "")
+            await self._log_in(client, username, self.relay.password or "")
             return
         try:
             await client.auth_xoauth2(username, await token.fresh())
@@ -125,6 +125,20 @@ class Connector:
                 raise
             # it may have run out between its making and its use
             await client.auth_xoauth2(username, await token.fresh())
+
+    async def _log_in(self, client: aiosmtplib.SMTP, username: str, password: str) -> None:
+        """Try one mechanism: a wrong password said in three ways may lock the account."""
+        ways = {"plain": client.auth_plain, "login": client.auth_login}
+        if self.relay.tls in {Tls.REQUIRED, Tls.IMPLICIT}:
+            ways["cram-md5"] = client.auth_crammd5
+        else:
+            ways = {"cram-md5": client.auth_crammd5, **ways}
+        offered = {name.lower() for name in client.server_auth_methods}
+        sign_in = next((way for name, way in ways.items() if name in offered), None)
+        if sign_in is None:
+            names = ", ".join(sorted(offered)) or "nothing"
+            raise aiosmtplib.SMTPNotSupported(f"no AUTH that we know is offered, but {names}")
+        await sign_in(username, password)
 
 
 def _fault(phase: Phase, error: Exception, timeout: float) -> RelayFault:

@@ -11,6 +11,7 @@ from workers.relay import Relay, Tls
 from workers.smtp.connector import Connector
 from workers.smtp.timeouts import Timeouts
 
+BY_DATA = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "SIZE 52428800")
 PATIENCE = Timeouts(command=20.0, data=20.0, block=20.0, final=20.0)
 
 
@@ -47,7 +48,8 @@ def serving(connector):
 
     @asynccontextmanager
     async def run(*faults, timeouts=PATIENCE, **options):
-        async with SmtpServer(Options(faults=list(faults), **options)) as server:
+        options = Options(faults=list(faults), **{"extensions": BY_DATA, **options})
+        async with SmtpServer(options) as server:
             session = await connector(server.port, timeouts)()
             server.state.commands = []
             try:

@@ -14,6 +14,7 @@ from workers.smtp.transaction import Envelope, Phase
 
 MESSAGE = b"Message-ID: <m@example.com>\r\nSubject: hi\r\n\r\nHello\r\n"
 ENVELOPE = Envelope("from@example.com", ["jm@example.org"])
+BY_DATA = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "SIZE 52428800")
 USER, SECRET = "user", "s3cr3t"
 REQUIRED, IMPLICIT, OPPORTUNISTIC, OFF = Tls.REQUIRED, Tls.IMPLICIT, Tls.OPPORTUNISTIC, Tls.OFF
 
@@ -24,7 +25,8 @@ def pooled(connector):
 
     @asynccontextmanager
     async def run(*faults, limit=3, idle_seconds=30.0, **options):
-        async with SmtpServer(Options(faults=list(faults), **options)) as server:
+        options = Options(faults=list(faults), extensions=BY_DATA, **options)
+        async with SmtpServer(options) as server:
             pool = Pool(connector(server.port, connections=limit), idle_seconds=idle_seconds)
             try:
                 yield server, pool
@@ -291,6 +293,15 @@ async def test_a_session_that_cannot_be_had_is_a_fault_of_the_relay(connector, f
         assert 0 < len(caught.value.reason) < 1100
         assert caught.value.reason.isprintable()
         await until(lambda: not server.state.clients)
+
+
+async def test_a_server_that_knows_helo_only_gets_helo(connector):
+    fault = say("502 5.5.1 what?", "ehlo", match="EHLO")
+    async with SmtpServer(Options(faults=[fault], extensions=())) as server:
+        session = await connector(server.port)()
+        assert session.extensions == {}
+        assert (await session.transact(ENVELOPE, MESSAGE)).final.positive
+        session.close()
 
 
 async def test_hanging_is_bounded_and_the_error_names_the_setting(connector):
