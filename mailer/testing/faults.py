@@ -17,6 +17,7 @@ class Action(StrEnum):
     LOSE_REPLY = "lose reply"  # do as asked, the message is accepted; then close without a reply
     ADD = "add"  # do as asked, and say something more
     TRICKLE = "trickle"  # answer as usual, a byte at a time
+    LOSE_REST = "lose rest"  # do and say the usual, and forget what came behind it
     FLOOD = "flood"  # say the same without end
 
 
@@ -114,6 +115,11 @@ def endless_line(at: str, times: int | None = None) -> Fault:
 def add(reply: str, at: str, times: int | None = None) -> Fault:
     """Answer as usual, and say something that nobody had asked for."""
     return Fault(at, Action.ADD, reply, times=times)
+
+
+def lose_pipelined(at: str = "mail", times: int | None = None) -> Fault:
+    """Offer PIPELINING, and lose what came behind a command."""
+    return Fault(at, Action.LOSE_REST, times=times)
 
 
 def no_chunking() -> Fault:

@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol, ABC):
         else:
             self.fail(fault, usual, act)
 
-    def fail(self, fault: Fault, usual: str, act: Act = lambda: None) -> None:
+    def fail(self, fault: Fault, usual: str, act: Act = lambda: None) -> None:  # noqa: C901 - a case each
         """Do what a fault wants instead of the usual."""
         match fault.action:
             case Action.REPLY:
@@ -181,6 +181,10 @@ class Connection(asyncio.Protocol, ABC):
             case Action.ADD:
                 act()
                 self.say(f"{usual}\r\n{fault.reply}")
+            case Action.LOSE_REST:
+                act()
+                self.say(usual)
+                self._buffer.clear()
             case Action.REPLY_AND_CLOSE:
                 self.say(fault.reply)
                 self.hang_up()

@@ -76,10 +76,12 @@ def test_an_email_may_bring_its_own_retry_policy(system, smtp):
 
 
 PHASES = ["mail", "rcpt", "data", "dot"]
+BY_DATA = ("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES")  # BDAT has no reply before the message
 
 
 def at_each_phase(system, smtp, reply, times=None):
     """Send an email for each phase, at which the server gives ``reply``; return their jobs."""
+    smtp.state.options.extensions = BY_DATA
     smtp.faults += [say(reply, phase, match=f"{phase}@", times=times) for phase in PHASES]
     with system.worker():
         ids = [
@@ -113,6 +115,7 @@ RELAY_FAULTS = [
 
 
 def test_a_fault_of_the_relay_uses_no_attempt_up(system, smtp):
+    smtp.state.options.extensions = BY_DATA
     with system.worker():
         for fault in RELAY_FAULTS:
             smtp.close_connections()

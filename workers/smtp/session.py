@@ -172,10 +172,10 @@ class Session:
         """
         replies = await self._channel.ask([*commands, b"BDAT 0\r\n"], self._timeouts.command)
         mail, recipients, ready = self._sorted(replies, len(commands))
-        if ready is None or not ready.positive:
-            failure = self.failure
+        failure = self.failure
+        if failure or ready is None or not ready.positive:
             await self._reset()
-            if ready and _any_positive(recipients):
+            if ready and not failure and _any_positive(recipients):
                 self._give_up("chunking")
                 return None
             phase = Phase.RCPT if mail and mail.positive else Phase.MAIL
