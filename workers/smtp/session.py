@@ -10,10 +10,12 @@ reply of every recipient. It needs as few round trips as the server allows:
 | CHUNKING too (RFC 3030) | MAIL, RCPT…, BDAT and the message |
 
 With CHUNKING the session's first message still takes two: a server that offers BDAT without knowing
-it would read the message as commands. ``BDAT 0``, which has no content, shows whether it does.
+it would read the message as commands. Its first line, which is the beginning of a header and no
+command, goes alone and shows whether it does. (``BDAT 0`` has no content, but Postfix refuses it.)
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 
@@ -27,6 +29,8 @@ _ONE_CHUNK = 64 * 1024  # bytes; a larger message waits for the replies to RCPT 
 # be lost on it, and whether it was accepted unknown.
 _FRESH = 5.0
 _QUIT = 1.0
+_HEADER = re.compile(rb"[!-9;-~]+:[^\r\n]*\r\n")
+_UNKNOWN_COMMAND = frozenset({500, 502})
 
 Check = Callable[[], Awaitable[None]]
 
@@ -57,6 +61,7 @@ class Session:
         self._timeouts = timeouts
         self._lmtp = lmtp
         self._takes_chunks = False  # shown, not only offered
+        self._misled = False
 
     @property
     def usable(self) -> bool:
@@ -101,10 +106,13 @@ class Session:
         self._channel.close()
 
     def was_dead(self, transcript: Transcript) -> bool:
-        """Whether the server was through with this warm session before it heard anything of us.
+        """Whether the message may go at once on another session: the server has nothing of it.
 
-        It closed it, or says 421 to MAIL, as servers do after so long or so many messages.
+        It closed this warm one, or says 421 to MAIL, as servers do after so long or so many
+        messages; or it misled us.
         """
+        if self._misled:
+            return True
         if self.transactions == 1 or transcript.phase is not Phase.MAIL:
             return False
         mail = transcript.mail
@@ -132,14 +140,15 @@ class Session:
             return await self._by_data(commands, message, before_final)
         if self._takes_chunks:
             return await self._in_one_write(commands, chunk)
-        transcript = await self._in_first_chunk(commands, chunk)
-        return transcript or await self._by_data(commands, message, before_final)
+        return await self._in_two_chunks(commands, chunk)
 
     def _one_chunk(self, message: Sequence[Segment]) -> bytes | None:
         """Join the message where it may go in one write; None where it may not."""
         if not {"chunking", "pipelining"} <= self.extensions.keys() or self._lmtp:
             return None
         if self._channel.silence > _FRESH:
+            return None
+        if not message or not isinstance(message[0], bytes) or not _HEADER.match(message[0]):
             return None
         at_hand = [segment for segment in message if isinstance(segment, bytes)]
         if len(at_hand) < len(message) or sum(map(len, at_hand)) > _ONE_CHUNK:
@@ -165,28 +174,32 @@ class Session:
         finals = (final,) if final else ()
         return Transcript(Phase.DOT, mail, recipients, finals=finals, failure=failure)
 
-    async def _in_first_chunk(self, commands: Sequence[bytes], chunk: bytes) -> Transcript | None:
-        """Send the message as a chunk once the server has shown that it takes some.
-
-        None where it does not, and nothing has come of the transaction.
-        """
-        replies = await self._channel.ask([*commands, b"BDAT 0\r\n"], self._timeouts.command)
+    async def _in_two_chunks(self, commands: Sequence[bytes], chunk: bytes) -> Transcript:
+        """Send the first line alone, to see whether the server knows BDAT; then the rest."""
+        end = chunk.index(b"\r\n") + 2
+        line, rest = chunk[:end], chunk[end:]
+        first = b"BDAT %d\r\n" % len(line) + line
+        replies = await self._channel.ask([*commands, first], self._timeouts.command)
         mail, recipients, ready = self._sorted(replies, len(commands))
+        if ready and ready.code in _UNKNOWN_COMMAND:
+            self._give_up("chunking")
+            self._misled = True
+            # it takes the line for a command, and answers that as well
+            self._channel.fail("the server offers CHUNKING, and does not know it")
         failure = self.failure
-        if failure or ready is None or not ready.positive:
-            await self._reset()
-            if ready and not failure and _any_positive(recipients):
-                self._give_up("chunking")
-                return None
-            phase = Phase.RCPT if mail and mail.positive else Phase.MAIL
-            return Transcript(phase, mail, recipients, failure=failure)
-        self._takes_chunks = True
-        last = b"BDAT %d LAST\r\n" % len(chunk) + chunk
-        finals = await self._channel.ask([last], self._timeouts.final)
-        failure = self.failure
-        if finals and not finals[0].positive:
-            await self._reset()
-        return Transcript(Phase.DOT, mail, recipients, finals=finals, failure=failure)
+        if failure is None and ready and ready.positive:
+            self._takes_chunks = True
+            last = b"BDAT %d LAST\r\n" % len(rest) + rest
+            finals = await self._channel.ask([last], self._timeouts.final)
+            failure = self.failure
+            if finals and not finals[0].positive:
+                await self._reset()
+            return Transcript(Phase.DOT, mail, recipients, finals=finals, failure=failure)
+        await self._reset()
+        if failure is None and ready and _any_positive(recipients):
+            return Transcript(Phase.DOT, mail, recipients, finals=(ready,))
+        phase = Phase.RCPT if mail and mail.positive else Phase.MAIL
+        return Transcript(phase, mail, recipients, failure=failure)
 
     async def _by_data(
         self, commands: Sequence[bytes], message: Sequence[Segment], before_final: Check | None

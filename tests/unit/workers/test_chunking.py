@@ -89,7 +89,7 @@ async def test_the_first_message_takes_two_round_trips_and_the_others_one(talkin
 
 async def test_octets_are_sent_as_they_are(talking, server):
     """No dots are doubled: the size says where the message ends."""
-    message = b"\r\n.\r\n" * 1000 + b"MAIL FROM:<x>\r\n.\r\n"
+    message = b"Subject: x\r\n" + b"\r\n.\r\n" * 1000 + b"MAIL FROM:<x>\r\n.\r\n"
     async with talking(server.serve, *BOTH) as session:
         await session.transact(ONE, message)
         await session.transact(ONE, message)
@@ -148,27 +148,44 @@ async def test_a_refused_message_is_refused(talking, server, code):
 
 
 @pytest.mark.parametrize("lie", [b"500 5.5.1 what\r\n", b"502 5.5.2 not here\r\n"])
-async def test_a_server_that_does_not_know_bdat_gets_data_instead(talking, server, lie):
-    """Nothing of the message was sent: it can't be read as commands."""
+async def test_a_server_that_does_not_know_bdat_sees_one_line_of_a_header(talking, lie):
+    """The message can't be read as commands. It goes by DATA on another session."""
     said = []
 
     async def serve(reader, writer):
-        said.append(await reader.readuntil(b"BDAT 0\r\n"))
-        writer.write(b"250 ok\r\n250 ok\r\n" + lie)
-        said.append(await reader.readuntil(b"RSET\r\n"))
-        writer.write(b"250 ok\r\n")
-        for _ in range(2):
-            said.append(await reader.readuntil(b"DATA\r\n"))
-            writer.write(b"250 ok\r\n250 ok\r\n354 go\r\n")
-            said.append(await reader.readuntil(b"\r\n.\r\n"))
-            writer.write(b"250 ok\r\n")
+        said.append(await reader.readuntil(b"BDAT 29\r\n"))
+        said.append(await reader.readuntil(b"\r\n"))
+        writer.write(b"250 ok\r\n250 ok\r\n" + lie + b"500 5.5.1 what\r\n")
+        said.append(await reader.read())
 
     async with talking(serve, *BOTH) as session:
-        assert (await session.transact(ONE, b"MAIL FROM:<x>\r\n")).final.positive
+        transcript = await session.transact(ONE, MESSAGE)
         assert session.unfit == {"chunking"}
-        assert (await session.transact(ONE, b"MAIL FROM:<x>\r\n")).final.positive
-    assert b"MAIL FROM:<x>" not in said[0] + said[1]
-    assert said[3] == said[5] == b"MAIL FROM:<x>\r\n.\r\n"
+        assert not session.usable
+        assert session.was_dead(transcript)
+    assert said[1:] == [b"Message-ID: <m@example.com>\r\n", b""]
+
+
+async def test_what_begins_with_no_header_goes_by_data(talking):
+    said = []
+
+    async def serve(reader, writer):
+        said.append(await reader.readuntil(b"DATA\r\n"))
+
+    for message in (b"MAIL FROM:<x>\r\n", b"\r\nhi\r\n", b"QUIT\r\nhi\r\n"):
+        async with talking(serve, *BOTH) as session:
+            await session.transact(ONE, message)
+    assert len(said) == 3
+
+
+async def test_a_refusal_of_the_first_chunk_is_one_of_the_message(talking, server):
+    """Not what a server that does not know BDAT says."""
+    server.answers = {b"BDAT": b"452 4.3.1 no room\r\n"}
+    async with talking(server.serve, *BOTH) as session:
+        transcript = await session.transact(ONE, MESSAGE)
+        assert verdicts(transcript) == [Verdict.DEFERRED]
+        assert "chunking" in session.extensions
+        assert (await session.transact(ONE, MESSAGE)).final.positive
 
 
 @pytest.mark.parametrize("extensions", [("CHUNKING",), ("PIPELINING",), ()], ids=str)
@@ -196,7 +213,7 @@ async def test_a_large_message_waits_for_the_replies_to_its_recipients(talking):
         writer.write(b"250 ok\r\n")
 
     async with talking(serve, *BOTH) as session:
-        transcript = await session.transact(ONE, b"x" * 70_000 + b"\r\n")
+        transcript = await session.transact(ONE, b"X: y\r\n" + b"x" * 70_000 + b"\r\n")
     assert verdicts(transcript) == [Verdict.REFUSED]
     assert said[1] == b"RSET\r\n"
 
