@@ -156,14 +156,15 @@ async def test_a_server_that_does_not_know_bdat_sees_one_line_of_a_header(talkin
         said.append(await reader.readuntil(b"BDAT 29\r\n"))
         said.append(await reader.readuntil(b"\r\n"))
         writer.write(b"250 ok\r\n250 ok\r\n" + lie + b"500 5.5.1 what\r\n")
-        said.append(await reader.read())
+        said.append(await reader.read())  # nothing, or that the connection is lost
 
     async with talking(serve, *BOTH) as session:
         transcript = await session.transact(ONE, MESSAGE)
         assert session.unfit == {"chunking"}
         assert not session.usable
         assert session.was_dead(transcript)
-    assert said[1:] == [b"Message-ID: <m@example.com>\r\n", b""]
+    assert said[1] == b"Message-ID: <m@example.com>\r\n"
+    assert said[2:] in ([], [b""])
 
 
 async def test_what_begins_with_no_header_goes_by_data(talking):
