@@ -135,6 +135,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
         code: the SMTP reply code, where there was a reply.
         enhanced_code: RFC 3463, for example ``4.7.1``.
         reply: what explains best what happened; word for word where the server said it.
+        rule: the kind of reply that it is, by the table in docs/delivery.md.
         replies: what was said of recipients besides, by address; of twenty at most, for the last
             word on each recipient is kept with the recipient.
         because: why the next attempt is at the time of ``next_attempt_at``.
@@ -150,6 +151,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     code: int | None = None
     enhanced_code: str | None = None
     reply: str | None = None
+    rule: str | None = None
     replies: dict[str, str] = {}
     next_attempt_at: datetime | None = None
     because: str | None = None

@@ -1,7 +1,7 @@
 """The tables of ``mailer.toml``, as they are written there; ``settings`` has the plain values."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
@@ -57,6 +57,18 @@ class RouteSettings(Section):
     tags: Names = ()
     relays: dict[str, Annotated[int, Field(ge=1)]] | Names
     backups: Names = ()
+
+
+class RuleSettings(Section):
+    """What a reply means, ``[[rules]]``; before the rules that are known. All criteria must fit."""
+
+    name: str = Field(min_length=1, max_length=60)
+    action: Literal["retry", "throttle", "too many", "refuse", "relay fault"]
+    codes: Names = Field((), description="How the code may begin: `4`, `45` or `452`.")
+    enhanced: Names = Field((), description="RFC 3463; `x` for any number: `x.7.1`.")
+    phrase: str | None = Field(None, max_length=500, description="A regular expression.")
+    phases: Names = Field((), description="Of `mail`, `rcpt`, `data`, `dot`; else all.")
+    wait: Seconds | None = Field(None, description="The least for the next attempt.")
 
 
 class RetryPolicySettings(Section):

@@ -22,6 +22,7 @@ from mailer.sections import (
     RelaySettings,
     RetryPolicySettings,
     RouteSettings,
+    RuleSettings,
     Seconds,
 )
 
@@ -164,6 +165,9 @@ class Settings(BaseSettings):
     )
     routes: tuple[RouteSettings, ...] = Field(
         (), description="Which relays take which emails; without any, the first, then the next."
+    )
+    rules: tuple[RuleSettings, ...] = Field(
+        (), description="What replies mean, where that is not as docs/delivery.md has it."
     )
     dkim: dict[str, tuple[DkimKeySettings, ...]] = Field(
         {},

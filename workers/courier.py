@@ -32,6 +32,7 @@ from workers.fetching import Fetcher
 from workers.journal import Journal
 from workers.leases import Leases
 from workers.logs import log_result
+from workers.own_rules import rules
 from workers.relay import relays
 from workers.routes import Routes
 from workers.settlement import hand_back
@@ -99,6 +100,7 @@ class Courier:
             leases=self._leases,
             clock=self._clock,
             policy=settings.retry_policy,
+            rules=rules(settings),
             record=self._journal.add,
         )
         self._dispatcher = Dispatcher(

@@ -19,6 +19,7 @@ from workers.fetches import Fetches
 from workers.leases import LeaseLost, Leases
 from workers.outcome import Outcome, broken_relay, classify, postponed
 from workers.routes import Group, Routes
+from workers.rules import Rule
 from workers.settlement import (
     Circumstances,
     fail,
@@ -86,6 +87,7 @@ class Deliverer:
     leases: Leases
     clock: ServerClock
     policy: RetryPolicy
+    rules: Sequence[Rule]
     record: Callable[[Result], None]
 
     async def deliver(self, job: Assignment, batch: Batch) -> None:
@@ -150,7 +152,7 @@ class Deliverer:
                     transcript = await seat.transact(
                         partial(build, message), check=partial(self._check, job.lease)
                     )
-                    outcome = classify(transcript, number)
+                    outcome = classify(transcript, number, self.rules)
                 except RelayFault as fault:
                     outcome = broken_relay(fault.phase, fault.reply, fault.reason, number)
                 if outcome.relay_fault:  # known before the next one gets the seat

@@ -1,27 +1,33 @@
 """What an SMTP transaction means: pure, from a transcript to a verdict on every recipient.
 
-| what was heard | verdict |
-|---|---|
-| 421 at any point | the relay is at fault; the message is not |
-| 530, 534, 535, 538 at any point | likewise: the relay wants (other) credentials |
-| the session broke off before the final dot, the message neither refused nor deferred | likewise |
-| it broke off after the final dot | unknown: deferred, and noted as perhaps delivered |
-| 4yz | deferred |
-| 452 or 552 to RCPT | too many recipients at once, not a refusal (RFC 5321, 4.5.3.1.10) |
-| 5yz | refused |
-| 2yz after the final dot | accepted |
+Each reply is looked up in `workers.rules`. Here stands what depends on more than one reply:
+
+- A reply that is a fault of the relay, anywhere, ends it for all who were not turned away before.
+- A session that broke off before the final dot is one too, unless the message had been refused or
+  deferred already. After the final dot the outcome is unknown.
+- Who was turned away at RCPT keeps that reply; the others share the reply to MAIL, DATA or the
+  message; with LMTP each has one of their own to the message.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from itertools import chain, repeat
 
 import attrs
 
+from workers.rules import (
+    ACCEPTED,
+    BROKEN_OFF,
+    NO_SESSION,
+    NOT_READY,
+    RULES,
+    UNKNOWN,
+    Action,
+    Rule,
+    find,
+)
 from workers.smtp.replies import Reply
 from workers.smtp.transaction import Phase, Transcript
-
-_RELAY_FAULTS = frozenset({421, 530, 534, 535, 538})
-_TOO_MANY = frozenset({452, 552})
 
 
 class Verdict(StrEnum):
@@ -29,26 +35,38 @@ class Verdict(StrEnum):
 
     ACCEPTED = "accepted"
     DEFERRED = "deferred"
+    THROTTLED = "throttled"  # deferred, and a reason to send less
     TOO_MANY = "too many"  # deferred, and may go at once if others went
     REFUSED = "refused"
     UNTRIED = "untried"  # the relay was at fault
 
 
+_VERDICTS = {
+    Action.ACCEPT: Verdict.ACCEPTED,
+    Action.RETRY: Verdict.DEFERRED,
+    Action.THROTTLE: Verdict.THROTTLED,
+    Action.TOO_MANY: Verdict.TOO_MANY,
+    Action.REFUSE: Verdict.REFUSED,
+    Action.RELAY_FAULT: Verdict.UNTRIED,
+}
 # what explains best what happens next: why a retry, else why a refusal
-_WORST_LAST = (Verdict.ACCEPTED, Verdict.REFUSED, Verdict.TOO_MANY, Verdict.DEFERRED)
+_WORST_LAST = (
+    *(Verdict.ACCEPTED, Verdict.REFUSED, Verdict.TOO_MANY, Verdict.THROTTLED, Verdict.DEFERRED),
+)
 
 
 @attrs.frozen
 class Judgement:
-    """A verdict, and the words that led to it.
-
-    Attributes:
-        bad_address: the relay knows of no such recipient, and never will.
-    """
+    """A verdict on one recipient, the words that led to it, and the rule that they fit."""
 
     verdict: Verdict
     reply: str
-    bad_address: bool = False
+    rule: Rule
+
+    @property
+    def bad_address(self) -> bool:
+        """Whether the relay knows of no such recipient, and never will."""
+        return self.rule.bad_address
 
 
 @attrs.frozen
@@ -61,43 +79,101 @@ class Outcome:
         decisive: the reply that explains what happens next (a retry, else a refusal), where there
             was one.
         reason: likewise, in words.
+        rule: likewise, the rule.
         relay_fault: why the relay must be paused, or None.
+        at_once: another try need not wait: not a word of the server had been heard.
     """
 
     phase: Phase | None
     judgements: Sequence[Judgement]
     decisive: Reply | None
     reason: str
+    rule: Rule
     relay_fault: str | None = None
+    at_once: bool = False
 
 
-def classify(transcript: Transcript, recipients: int) -> Outcome:
+@attrs.frozen
+class _Word:
+    """A reply to a phase, or that there was none; and what is made of it."""
+
+    phase: Phase
+    reply: Reply | None
+    judgement: Judgement
+
+
+def classify(transcript: Transcript, recipients: int, rules: Sequence[Rule] = RULES) -> Outcome:
     """Judge a transaction with that many recipients."""
-    fault = next((word for word in transcript.heard if word[1].code in _RELAY_FAULTS), None)
-    if fault:
-        return _broken_off(transcript, recipients, *fault, str(fault[1]))
+    for phase, reply in transcript.heard:
+        taken = reply.intermediate if phase is Phase.DATA else reply.positive
+        if not taken and (rule := find(rules, phase, reply)).action is Action.RELAY_FAULT:
+            return _broken_off(transcript, recipients, rules, rule, (phase, reply))
     broke_off = transcript.failure and transcript.phase is not Phase.DOT
     if broke_off and not _decided(transcript, recipients):
-        return _broken_off(transcript, recipients, transcript.phase, None, transcript.failure or "")
-    common = _word_on_all(transcript)
-    words = [common if r.positive else (Phase.RCPT, r) for r in _about(transcript)]
-    words += [common] * (recipients - len(words))
-    judgements = [_judge(phase, reply, transcript) for phase, reply in words]
-    (phase, decisive), judgement = max(
-        zip(words, judgements, strict=True), key=lambda pair: _WORST_LAST.index(pair[1].verdict)
+        return _broken_off(transcript, recipients, rules, BROKEN_OFF)
+    words = list(_words(transcript, recipients, rules))
+    worst = max(words, key=lambda word: _WORST_LAST.index(word.judgement.verdict))
+    return Outcome(
+        worst.phase,
+        [word.judgement for word in words],
+        worst.reply,
+        worst.judgement.reply,
+        worst.judgement.rule,
+        at_once=transcript.phase is Phase.DOT and not transcript.heard,
     )
-    return Outcome(phase, judgements, decisive, judgement.reply)
 
 
 def broken_relay(phase: Phase, reply: Reply | None, reason: str, recipients: int) -> Outcome:
     """Judge a message for which no session could be had."""
-    untried = [Judgement(Verdict.UNTRIED, reason)] * recipients
-    return Outcome(phase, untried, reply, reason, relay_fault=reason)
+    untried = [Judgement(Verdict.UNTRIED, reason, NO_SESSION)] * recipients
+    return Outcome(phase, untried, reply, reason, NO_SESSION, relay_fault=reason)
 
 
 def postponed(reason: str, recipients: int) -> Outcome:
     """Judge a message that can't be built now, and perhaps later."""
-    return Outcome(None, [Judgement(Verdict.DEFERRED, reason)] * recipients, None, reason)
+    deferred = [Judgement(Verdict.DEFERRED, reason, NOT_READY)] * recipients
+    return Outcome(None, deferred, None, reason, NOT_READY)
+
+
+def _words(transcript: Transcript, recipients: int, rules: Sequence[Rule]) -> Iterator[_Word]:
+    """Find the last word on each recipient."""
+    common = _refusal_of_all(transcript)
+    finals = repeat(_judged(*common, transcript, rules)) if common else _finals(transcript, rules)
+    at_rcpt = _about(transcript)
+    for reply in at_rcpt:
+        turned_away = not reply.positive
+        yield _judged(Phase.RCPT, reply, transcript, rules) if turned_away else next(finals)
+    for _ in range(recipients - len(at_rcpt)):
+        yield next(finals)
+
+
+def _refusal_of_all(transcript: Transcript) -> tuple[Phase, Reply] | None:
+    """Find what was said to all who were not turned away at RCPT, before the message was sent."""
+    if transcript.mail and not transcript.mail.positive:
+        return Phase.MAIL, transcript.mail
+    if transcript.data and not transcript.data.intermediate:
+        return Phase.DATA, transcript.data
+    return None
+
+
+def _finals(transcript: Transcript, rules: Sequence[Rule]) -> Iterator[_Word]:
+    """Judge the message for each who was accepted at RCPT; without end."""
+    if not transcript.lmtp:
+        return repeat(_judged(Phase.DOT, transcript.final, transcript, rules))
+    replies = chain(transcript.finals, repeat(None))
+    return (_judged(Phase.DOT, reply, transcript, rules) for reply in replies)
+
+
+def _judged(
+    phase: Phase, reply: Reply | None, transcript: Transcript, rules: Sequence[Rule]
+) -> _Word:
+    if reply is None:
+        lost = f"{transcript.failure} after the final dot; perhaps it was delivered"
+        return _Word(phase, None, Judgement(Verdict.DEFERRED, lost, UNKNOWN))
+    # by far the most replies
+    accepted = phase is Phase.DOT and reply.positive
+    rule = ACCEPTED if accepted else find(rules, phase, reply)
+    return _Word(phase, reply, Judgement(_VERDICTS[rule.action], str(reply), rule))
 
 
 def _decided(transcript: Transcript, recipients: int) -> bool:
@@ -109,52 +185,26 @@ def _decided(transcript: Transcript, recipients: int) -> bool:
 
 
 def _broken_off(
-    transcript: Transcript, recipients: int, phase: Phase, fault: Reply | None, reason: str
+    transcript: Transcript,
+    recipients: int,
+    rules: Sequence[Rule],
+    rule: Rule,
+    word: tuple[Phase, Reply] | None = None,
 ) -> Outcome:
     """Keep what was said for good about single recipients; the others were not tried."""
-    untried = Judgement(Verdict.UNTRIED, reason)
-    judgements = [_of_broken_off(reply, transcript) or untried for reply in _about(transcript)]
+    phase, reply = word or (transcript.phase, None)
+    reason = str(reply or transcript.failure)
+    untried = Judgement(Verdict.UNTRIED, reason, rule)
+    finals, judgements = _finals(transcript, rules), []
+    for said in _about(transcript):
+        last = next(finals) if said.positive else _judged(Phase.RCPT, said, transcript, rules)
+        for_good = last.judgement.verdict in {Verdict.ACCEPTED, Verdict.REFUSED}
+        judgements.append(last.judgement if for_good else untried)
     judgements += [untried] * (recipients - len(judgements))
-    return Outcome(phase, judgements, fault, reason, relay_fault=reason)
-
-
-def _of_broken_off(reply: Reply, transcript: Transcript) -> Judgement | None:
-    final = transcript.final
-    if reply.positive and final and final.positive:
-        return Judgement(Verdict.ACCEPTED, str(final))  # the fault was at another's RCPT
-    refusal = reply.code >= 500 and reply.code not in _TOO_MANY | _RELAY_FAULTS
-    if not refusal:
-        return None
-    return Judgement(Verdict.REFUSED, str(reply), _is_bad_address(Phase.RCPT, reply))
+    return Outcome(phase, judgements, reply, reason, rule, relay_fault=reason)
 
 
 def _about(transcript: Transcript) -> Sequence[Reply]:
     """Leave out what says nothing of them: the 503s to RCPTs pipelined behind a refused MAIL."""
     mail_taken = transcript.mail is not None and transcript.mail.positive
     return transcript.recipients if mail_taken else ()
-
-
-def _word_on_all(transcript: Transcript) -> tuple[Phase, Reply | None]:
-    """Find what was said of all who were not turned away at RCPT."""
-    if transcript.mail and not transcript.mail.positive:
-        return Phase.MAIL, transcript.mail
-    if transcript.data and not transcript.data.intermediate:
-        return Phase.DATA, transcript.data
-    return Phase.DOT, transcript.final
-
-
-def _judge(phase: Phase, reply: Reply | None, transcript: Transcript) -> Judgement:
-    if reply is None:
-        lost = f"{transcript.failure} after the final dot; perhaps it was delivered"
-        return Judgement(Verdict.DEFERRED, lost)
-    if phase is Phase.DOT and reply.positive:
-        return Judgement(Verdict.ACCEPTED, str(reply))
-    if phase is Phase.RCPT and reply.code in _TOO_MANY:
-        return Judgement(Verdict.TOO_MANY, str(reply))
-    verdict = Verdict.REFUSED if reply.code >= 500 else Verdict.DEFERRED
-    return Judgement(verdict, str(reply), _is_bad_address(phase, reply))
-
-
-def _is_bad_address(phase: Phase, reply: Reply) -> bool:
-    """Whether there is no such mailbox (RFC 3463, X.1.1); later replies are on the content."""
-    return phase is Phase.RCPT and reply.code >= 500 and reply.enhanced_code == "5.1.1"

@@ -24,7 +24,13 @@ LEAST_SECONDS = 60.0  # however soon a server wants to be tried again, unless th
 
 
 def decide(
-    policy: RetryPolicy, *, tries: int, age_ms: int, chance: float, wait: float | None = None
+    policy: RetryPolicy,
+    *,
+    tries: int,
+    age_ms: int,
+    chance: float,
+    wait: float | None = None,
+    least: float = 0.0,
 ) -> Retry | GiveUp:
     """Decide after a temporary failure.
 
@@ -34,11 +40,16 @@ def decide(
         age_ms: since the email was first due.
         chance: from 0 up to 1, for the jitter.
         wait: the seconds that the server asked for, which count instead of the policy's.
+        least: what servers that say so usually want; never more than the policy's longest.
     """
     if policy.max_attempts is not None and tries >= policy.max_attempts:
         return GiveUp(f"given up after {tries} attempts")
     delay = policy.delay(tries).total_seconds()
     because = f"the retry policy waits {_duration(delay)} after attempt {tries}"
+    usual = min(least, max(policy.delays))
+    if wait is None and usual > delay:
+        delay = usual
+        because = f"servers that say so want to be left alone for {_duration(usual)}"
     if wait is not None:
         delay = max(wait, min(delay, LEAST_SECONDS))
         because = f"the server asked for {_duration(wait)}"

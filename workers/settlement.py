@@ -18,8 +18,10 @@ _STATES = {
     Verdict.ACCEPTED: RecipientState.ACCEPTED,
     Verdict.REFUSED: RecipientState.REFUSED,
     Verdict.DEFERRED: RecipientState.DEFERRED,
+    Verdict.THROTTLED: RecipientState.DEFERRED,
     Verdict.TOO_MANY: RecipientState.DEFERRED,
 }
+_DEFERRALS = frozenset({Verdict.DEFERRED, Verdict.THROTTLED})
 _MOST_REPLIES = 20  # kept with an attempt
 _OPEN = frozenset({RecipientState.PENDING, RecipientState.DEFERRED})
 
@@ -85,6 +87,7 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances, tried: Seque
         code=outcome.decisive.code if outcome.decisive else None,
         enhanced_code=outcome.decisive.enhanced_code if outcome.decisive else None,
         reply=reason,
+        rule=outcome.rule.name,
         replies=_other_replies(outcome, tried),
         next_attempt_at=at(given.now_ms if due == NOW else due) if due else None,
         because=because if due else None,
@@ -126,7 +129,17 @@ def _next_step(job: Assignment, outcome: Outcome, given: Circumstances) -> _Step
         because = "the server takes only so many recipients at once"
         return _Step(Decision.RETRY, NOW, because, is_free=True)
     tries = max(job.tries if paused else job.tries + 1, 1)
-    decided = decide(policy, tries=tries, age_ms=age, chance=given.chance, wait=_wait(outcome))
+    if outcome.at_once and not job.tries:
+        because = "the connection was lost before the server had said a word"
+        return _Step(Decision.RETRY, NOW, because)
+    decided = decide(
+        policy,
+        tries=tries,
+        age_ms=age,
+        chance=given.chance,
+        wait=_wait(outcome),
+        least=_least(outcome),
+    )
     if isinstance(decided, GiveUp):
         return _Step(Decision.FAIL, ENDED, is_free=paused, gives_up=decided.reason)
     due_ms = given.now_ms + decided.delay_ms
@@ -192,8 +205,14 @@ def _after(
 
 def _wait(outcome: Outcome) -> float | None:
     """Find the longest wait that was asked for with a deferral."""
-    deferrals = (j.reply for j in outcome.judgements if j.verdict is Verdict.DEFERRED)
+    deferrals = (j.reply for j in outcome.judgements if j.verdict in _DEFERRALS)
     return max((wait for reply in deferrals if (wait := wait_in(reply))), default=None)
+
+
+def _least(outcome: Outcome) -> float:
+    """Find the longest wait that the rules have for a deferral."""
+    waits = (j.rule.wait or 0.0 for j in outcome.judgements if j.verdict in _DEFERRALS)
+    return max(waits, default=0.0)
 
 
 def _other_replies(outcome: Outcome, tried: Sequence[str]) -> dict[str, str]:

@@ -74,7 +74,8 @@ def _lines(attempt: Attempt) -> Iterator[str]:
     if attempt.decision is Decision.INTERRUPTED:
         yield "the worker died or lost its lease; what it sent is unknown"
     if attempt.reply:
-        yield f"{attempt.phase}: {attempt.reply}" if attempt.phase else attempt.reply
+        rule = f" [{attempt.rule}]" if attempt.rule else ""
+        yield f"{attempt.phase}: {attempt.reply}{rule}" if attempt.phase else attempt.reply + rule
     for address, reply in attempt.replies.items():
         yield f"{address}: {reply}"
     if attempt.next_attempt_at:

@@ -6,8 +6,10 @@ import pytest
 from pages import snippets, table
 
 from mailer import Settings
+from workers.own_rules import rules
 from workers.relay import relays
 from workers.routes import Routes
+from workers.rules import BROKEN_OFF, NO_SESSION, NOT_READY, RULES, UNKNOWN
 
 # RFC 5321, section 4.5.3.2, by setting
 _RFC = {
@@ -34,6 +36,26 @@ def test_the_table_of_timeouts_says_what_the_code_says():
     assert table("docs/delivery.md", "timeouts") == right, f"paste this:\n\n{right}\n"
 
 
+def rules_table() -> str:
+    lines = ["| Rule | Reply | To | Leads to | Meaning |", "|---|---|---|---|---|"]
+    for rule in (*RULES, NO_SESSION, BROKEN_OFF, UNKNOWN, NOT_READY):
+        criteria = [*(f"{code}yz"[:3] for code in rule.codes), *rule.enhanced]
+        if rule.phrase:
+            phrase = rule.phrase.replace("|", "&#124;")
+            criteria.append(f"<code>{phrase}</code>")
+        wait = f", {rule.wait:g} s at least" if rule.wait else ""
+        to = ", ".join(rule.phases) or "any"
+        reply = "; ".join(criteria) or ("any other" if rule in RULES else "none")
+        cells = [rule.name, reply, to, f"{rule.action}{wait}", rule.meaning]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_table_of_rules_says_what_the_code_says():
+    right = rules_table()
+    assert table("docs/delivery.md", "rules") == right, f"paste this:\n\n{right}\n"
+
+
 @pytest.mark.parametrize("snippet", [*snippets("toml")], ids=str)
 def test_settings_that_are_shown_are_understood(snippet):
     shown = tomllib.loads(snippet.text)
@@ -42,3 +64,6 @@ def test_settings_that_are_shown_are_understood(snippet):
         named = relays(settings)
         assert len(named) == len(shown["relays"])
         assert len(Routes.read(settings, named).routes) == max(1, len(shown.get("routes", [])))
+    assert len(rules(settings)) == len(RULES) + len(shown.get("rules", []))
+    for name in shown.get("retry_policies", []):
+        assert settings.named_policy(name).delays

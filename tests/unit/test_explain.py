@@ -29,6 +29,7 @@ def attempt(**fields):
         "phase": "rcpt",
         "code": 450,
         "reply": "450 4.7.1 greylisted",
+        "rule": "greylisted",
         "next_attempt_at": after(240),
         "because": "the server asked for 5 minutes",
     }
@@ -135,7 +136,7 @@ def test_the_story_has_each_attempt_with_all_replies_and_who_is_left():
         "what it sent is unknown",
         "a fault of the relay; no attempt was used up",
         "attempt 1 by w1 at main, 0.500 s: retry",
-        "rcpt: 450 4.7.1 greylisted",
+        "rcpt: 450 4.7.1 greylisted [greylisted]",
         "bob@example.org: 550 5.1.1 [unknown] user",
         f"next attempt at {shown(240)}: the server asked for 5 minutes",
         "ann@example.org deferred: 450 4.7.1 greylisted",

@@ -223,7 +223,7 @@ class Session:
             return Transcript(Phase.RCPT, mail, recipients, data, failure=failure)
         wanted = sum(reply.positive for reply in recipients) if self._lmtp else 1
         phase, finals = await self._send(message, wanted, before_final)
-        return Transcript(phase, mail, recipients, data, finals, failure=self.failure)
+        return Transcript(phase, mail, recipients, data, finals, self.failure, self._lmtp)
 
     async def _ask_in_turn(self, commands: Sequence[bytes]) -> list[Reply]:
         """Without PIPELINING: each command waits for the reply to the one before."""

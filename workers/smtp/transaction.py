@@ -97,6 +97,7 @@ class Transcript:
         finals: the replies that decide: one for all, or with LMTP one for each who was accepted at
             RCPT, in order; fewer where the session broke off.
         failure: why the session broke off, or None.
+        lmtp: each recipient has a final reply of their own.
     """
 
     phase: Phase
@@ -105,6 +106,7 @@ class Transcript:
     data: Reply | None = None
     finals: Sequence[Reply] = ()
     failure: str | None = None
+    lmtp: bool = False
 
     @property
     def final(self) -> Reply | None:

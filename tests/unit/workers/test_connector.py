@@ -3,6 +3,7 @@
 import ssl
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import attrs
 import pytest
@@ -245,6 +246,22 @@ async def test_a_socket_that_is_not_there_is_a_fault(tmp_path):
         with pytest.raises(RelayFault) as caught:
             await a_connector(server, socket=str(tmp_path / "nothing"))()
     assert caught.value.phase is Phase.CONNECT
+
+
+@pytest.mark.parametrize("where", ["port", "socket"])
+async def test_lmtp_has_a_reply_for_each_recipient(tmp_path, where):
+    """Over quota is found out when the message is there (RFC 2033, 4.2)."""
+    fault = say("452 4.2.2 mailbox full", "dot", "anna")
+    socket: Path | None = tmp_path / "lmtp" if where == "socket" else None
+    async with SmtpServer(Options(lmtp=True, faults=[fault]), socket=socket) as server:
+        connect = a_connector(server, lmtp=True, socket=str(socket) if socket else None)
+        session = await connect()
+        for _ in range(2):
+            transcript = await session.transact(TWO, MESSAGE)
+            judgements = classify(transcript, 2).judgements
+            assert [j.verdict for j in judgements] == [Verdict.ACCEPTED, Verdict.DEFERRED]
+        session.close()
+    assert [r.recipients for r in server.state.received] == [("jm@example.org",)] * 2
 
 
 async def test_with_lmtp_one_refused_recipient_has_no_reply_to_the_message():

@@ -12,6 +12,7 @@ from mailer.retry import RetryPolicy
 from mailer.store.agenda import ENDED, NOW, Assignment, Lease
 from mailer.store.records import Head
 from workers.outcome import Judgement, Outcome, Verdict
+from workers.rules import Action, Rule
 from workers.settlement import Circumstances, fail, hand_back, open_recipients
 from workers.settlement import settle as settle_some
 from workers.smtp.replies import Reply
@@ -24,6 +25,7 @@ MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 WORDS = {
     ACCEPTED: "250 2.0.0 queued",
     DEFERRED: "450 4.7.1 greylisted",
+    Verdict.THROTTLED: "450 4.7.28 too many",
     TOO_MANY: "452 4.5.3 enough",
     REFUSED: "550 5.1.1 unknown",
     UNTRIED: "421 4.3.2 shutting down",
@@ -63,12 +65,20 @@ def assignment(states="p", tries=0, retry=None, expires_ms=0):
     )
 
 
+PLAIN = Rule("plain", Action.RETRY, "")
+
+
+def judged(verdict, said):
+    return Judgement(verdict, said, PLAIN)
+
+
 def outcome(*verdicts, phase=Phase.DOT):
-    judgements = [Judgement(verdict, WORDS[verdict]) for verdict in verdicts]
+    judgements = [judged(verdict, WORDS[verdict]) for verdict in verdicts]
     worst = next((v for v in reversed(Verdict) if v in verdicts), ACCEPTED)
     said = WORDS[worst]
     fault = said if UNTRIED in verdicts else None
-    return Outcome(phase, judgements, Reply.of(int(said[:3]), said[4:]), said, fault)
+    reply = Reply.of(int(said[:3]), said[4:])
+    return Outcome(phase, judgements, reply, said, PLAIN, fault)
 
 
 def circumstances(age=0, chance=0.0, pause=0):
@@ -329,15 +339,15 @@ def test_what_was_not_tried_is_handed_back_as_it_was(tries, state):
     ids=["a wait", "the longest", "of one", "none"],
 )
 def test_the_next_attempt_is_when_the_server_asked_for_it(words, due):
-    judgements = [Judgement(DEFERRED, said) for said in words]
-    heard = Outcome(Phase.RCPT, judgements, Reply.of(450, "x"), words[0])
+    judgements = [judged(DEFERRED, said) for said in words]
+    heard = Outcome(Phase.RCPT, judgements, Reply.of(450, "x"), words[0], PLAIN)
     result = settle(assignment("p" * len(words)), heard, circumstances())
     assert result.due_ms == SINCE + due
 
 
 def test_a_refusal_s_wait_holds_nobody_up():
-    judgements = [Judgement(REFUSED, "550 try again in 7 hours"), Judgement(DEFERRED, "450 later")]
-    heard = Outcome(Phase.RCPT, judgements, Reply.of(450, "later"), "450 later")
+    judgements = [judged(REFUSED, "550 try again in 7 hours"), judged(DEFERRED, "450 later")]
+    heard = Outcome(Phase.RCPT, judgements, Reply.of(450, "later"), "450 later", PLAIN)
     assert settle(assignment("pp"), heard, circumstances()).due_ms == SINCE + MINUTE
 
 
