@@ -22,7 +22,7 @@ from mailer.errors import (
     WaitTimeout,
     WrongState,
 )
-from mailer.job import Job, JobState, Receipt, Recipient, RecipientState
+from mailer.job import Job, JobState, Receipt, Recipient, RecipientState, end_of
 from mailer.message import Message, Source
 from mailer.preview import preview, rendered
 from mailer.settings import Settings
@@ -135,6 +135,18 @@ class Calls:
             if done:
                 return
 
+    def resolve(self, job_id: str, *, sent: bool) -> Call[JobState]:
+        while True:
+            stored: StoredJob = yield self._jobs.get(job_id)
+            if stored.job.state is not JobState.UNCONFIRMED:
+                raise WrongState(f"the job {job_id} is {stored.job.state}, and not unconfirmed")
+            words = f"a person says that it was {'sent' if sent else 'not sent'}"
+            recipients = _resolved(stored.job.recipients, sent=sent)
+            state = end_of(recipients)
+            done: bool = yield self._jobs.resolve(stored, recipients, state, words)
+            if done:
+                return state
+
     def list(self, state: str | None, limit: int) -> Call[list[Job]]:
         if state is not None and state not in set(JobState):
             raise InvalidArgument("state", f"is one of {', '.join(JobState)}")
@@ -205,6 +217,14 @@ def _to_be_tried_again(stored: StoredJob) -> tuple[Recipient, ...]:
             f"the job {stored.job.id} is {stored.job.state}: nobody is left to send to"
         )
     return again
+
+
+def _resolved(recipients: Sequence[Recipient], *, sent: bool) -> tuple[Recipient, ...]:
+    known = RecipientState.ACCEPTED if sent else RecipientState.REFUSED
+    in_doubt = RecipientState.UNCONFIRMED
+    return tuple(
+        msgspec.structs.replace(r, state=known) if r.state is in_doubt else r for r in recipients
+    )
 
 
 class _Chunk:

@@ -107,6 +107,17 @@ class Mailer:
         """
         return self._run(self._calls.retry(job_id))
 
+    def resolve(self, job_id: str, *, sent: bool) -> JobState:
+        """Say what became of an unconfirmed job; returns the state in which it is now.
+
+        Args:
+            sent: whether those of whom it is unknown got it.
+
+        Raises:
+            JobNotFound, WrongState: it is not unconfirmed.
+        """
+        return self._run(self._calls.resolve(job_id, sent=sent))
+
     def reschedule(self, job_id: str, at: datetime) -> None:
         """Give a job that waits another time; a time in the past means now.
 
@@ -264,6 +275,10 @@ class AsyncMailer:
     async def retry(self, job_id: str) -> None:
         """See `Mailer.retry`."""
         return await self._run(self._calls.retry(job_id))
+
+    async def resolve(self, job_id: str, *, sent: bool) -> JobState:
+        """See `Mailer.resolve`."""
+        return await self._run(self._calls.resolve(job_id, sent=sent))
 
     async def reschedule(self, job_id: str, at: datetime) -> None:
         """See `Mailer.reschedule`."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from email.message import Message as LibraryMessage
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import attrs
 
@@ -19,7 +19,7 @@ from mailer.job import Priority
 from mailer.prepared import PreparedEmail, read_prepared
 from mailer.retry import RetryPolicy
 
-Delivery = Literal["at-least-once"]
+Delivery = Literal["at-least-once", "at-most-once"]
 _NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -66,6 +66,8 @@ class Email:
         tags, metadata: kept with the job, never sent.
         idempotency_key: enqueued again under the same key, the same content is one job.
         relay: the name of the only relay that may take it, instead of those of the routes.
+        delivery: where an outcome is unknown, ``at-least-once`` sends again, and ``at-most-once``
+            never does: the job ends as ``unconfirmed``.
         dsn_notify: when the relay should report to ``envelope_sender`` (RFC 3461): ``success``,
             ``failure``, ``delay``; or ``never``. Said to relays that offer DSN.
         dsn_return: what a report brings back of the message, ``full`` or ``headers``.
@@ -173,8 +175,8 @@ class Email:
                 "one_click_unsubscribe", "needs an https URI in list_unsubscribe (RFC 8058)"
             )
         self._check_headers()
-        if self.delivery != "at-least-once":
-            raise InvalidEmail("delivery", "only 'at-least-once' is known to this version")
+        if self.delivery not in get_args(Delivery):
+            raise InvalidEmail("delivery", f"is one of {', '.join(get_args(Delivery))}")
 
     def _check_headers(self) -> None:
         ours = {name.lower() for name, _ in self.typed_headers}

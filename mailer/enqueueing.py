@@ -49,6 +49,7 @@ def new_job(email: Email, settings: Settings) -> NewJob:
         subject=email.subject,
         envelope_sender=(email.envelope_sender or email.from_email).wire,
         relay=email.relay,
+        delivery=email.delivery,
         dsn_notify=email.dsn_notify,
         dsn_return=email.dsn_return,
         retry=_policy(email.retry, settings),

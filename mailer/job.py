@@ -1,5 +1,6 @@
 """What is recorded of an email: its state, its recipients' states and its attempts."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -50,6 +51,8 @@ class Decision(StrEnum):
     RETRY = "retry"
     FAIL = "fail"
     PAUSE = "pause"  # the relay is at fault: tried again, and no attempt used up
+    UNCONFIRMED = "unconfirmed"  # nobody knows whether it left, and it was to leave once at most
+    RESOLVED = "resolved"  # no attempt, but a person's word about one
     INTERRUPTED = "interrupted"  # the worker died or lost its lease; what it sent is unknown
 
 
@@ -92,7 +95,7 @@ TRANSITIONS: MappingProxyType[tuple[JobState | None, JobState], str] = MappingPr
         (
             JobState.SENDING,
             JobState.UNCONFIRMED,
-        ): "its worker died, and it has expired or was suppressed since: it may have left",
+        ): "perhaps it left, and is not sent again: at most once, expired or suppressed",
         (JobState.DEFERRED, JobState.SENDING): "the next attempt was due and a worker began",
         (JobState.DEFERRED, JobState.CANCELED): "canceled",
         (JobState.DEFERRED, JobState.EXPIRED): "`expires_at` passed before the next attempt",
@@ -102,6 +105,9 @@ TRANSITIONS: MappingProxyType[tuple[JobState | None, JobState], str] = MappingPr
         (JobState.PARTIALLY_SENT, JobState.QUEUED): "retried by a person",
         (JobState.FAILED, JobState.QUEUED): "retried by a person",
         (JobState.UNCONFIRMED, JobState.QUEUED): "retried by a person",
+        (JobState.UNCONFIRMED, JobState.SENT): "resolved by a person: it was sent",
+        (JobState.UNCONFIRMED, JobState.PARTIALLY_SENT): "resolved by a person",
+        (JobState.UNCONFIRMED, JobState.FAILED): "resolved by a person: it was not sent",
         (JobState.EXPIRED, JobState.QUEUED): "retried by a person",
         (JobState.CANCELED, JobState.QUEUED): "retried by a person",
         (JobState.SUPPRESSED, JobState.QUEUED): "retried by a person",
@@ -183,8 +189,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def retries(self) -> int:
         """How many attempts of the retry policy are used up."""
-        no_use = {Decision.PAUSE, Decision.INTERRUPTED}
+        no_use = {Decision.PAUSE, Decision.INTERRUPTED, Decision.RESOLVED}
         return max((a.n for a in self.attempts if a.decision not in no_use), default=0)
+
+
+def end_of(recipients: Sequence[Recipient]) -> JobState:
+    """Name the end of a job of which nobody is left to send to."""
+    states = {recipient.state for recipient in recipients}
+    if RecipientState.UNCONFIRMED in states:
+        return JobState.UNCONFIRMED
+    if states == {RecipientState.ACCEPTED}:
+        return JobState.SENT
+    return JobState.PARTIALLY_SENT if RecipientState.ACCEPTED in states else JobState.FAILED
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ from mailer.store.suppressions import Suppressions
 from workers.breakers import Breakers
 from workers.building import Builder, warn_of_unpublished
 from workers.clock import ServerClock
+from workers.commits import Commits
 from workers.contents import Budget, Contents
 from workers.delivery import Batch, Deliverer
 from workers.dispatcher import Dispatcher, Limits, Publish
@@ -98,6 +99,7 @@ class Courier:
             ),
             builder=Builder(dkim),
             leases=self._leases,
+            commits=Commits(self._agenda, self._runner),
             clock=self._clock,
             policy=settings.retry_policy,
             rules=rules(settings),

@@ -14,6 +14,7 @@ from mailer.store.keys import LANES
 from workers.breakers import Breakers
 from workers.building import Builder
 from workers.clock import ServerClock
+from workers.commits import Commits
 from workers.contents import Contents
 from workers.fetches import Fetches
 from workers.leases import LeaseLost, Leases
@@ -30,6 +31,7 @@ from workers.settlement import (
 )
 from workers.smtp.connector import RelayFault
 from workers.smtp.pool import Pool
+from workers.smtp.session import Check
 
 log = structlog.get_logger()
 
@@ -85,6 +87,7 @@ class Deliverer:
     fetches: Fetches
     builder: Builder
     leases: Leases
+    commits: Commits
     clock: ServerClock
     policy: RetryPolicy
     rules: Sequence[Rule]
@@ -150,7 +153,9 @@ class Deliverer:
                     return Hold(wait, f"relay {relay} is paused: {self.breakers.reason(relay)}")
                 try:
                     transcript = await seat.transact(
-                        partial(build, message), check=partial(self._check, job.lease)
+                        partial(build, message),
+                        partial(self._check, job.lease),
+                        self._before_final(job),
                     )
                     outcome = classify(transcript, number, self.rules)
                 except RelayFault as fault:
@@ -164,6 +169,11 @@ class Deliverer:
             raise
         except OSError as error:
             return postponed(f"an attachment can't be read now: {error.strerror}", number)
+
+    def _before_final(self, job: Assignment) -> Check | None:
+        """Give what must be on record before the message is complete; at least once needs none."""
+        once = job.head.delivery == "at-most-once"
+        return partial(self.commits.commit, job.lease) if once else None
 
     def _check(self, lease: Lease) -> None:
         if not self.leases.holds(lease):

@@ -38,6 +38,7 @@ class Verdict(StrEnum):
     THROTTLED = "throttled"  # deferred, and a reason to send less
     TOO_MANY = "too many"  # deferred, and may go at once if others went
     REFUSED = "refused"
+    UNKNOWN = "unknown"  # perhaps it was delivered
     UNTRIED = "untried"  # the relay was at fault
 
 
@@ -52,6 +53,7 @@ _VERDICTS = {
 # what explains best what happens next: why a retry, else why a refusal
 _WORST_LAST = (
     *(Verdict.ACCEPTED, Verdict.REFUSED, Verdict.TOO_MANY, Verdict.THROTTLED, Verdict.DEFERRED),
+    Verdict.UNKNOWN,
 )
 
 
@@ -169,7 +171,7 @@ def _judged(
 ) -> _Word:
     if reply is None:
         lost = f"{transcript.failure} after the final dot; perhaps it was delivered"
-        return _Word(phase, None, Judgement(Verdict.DEFERRED, lost, UNKNOWN))
+        return _Word(phase, None, Judgement(Verdict.UNKNOWN, lost, UNKNOWN))
     # by far the most replies
     accepted = phase is Phase.DOT and reply.positive
     rule = ACCEPTED if accepted else find(rules, phase, reply)

@@ -6,7 +6,7 @@ from itertools import islice
 import attrs
 import msgspec
 
-from mailer.job import Attempt, Decision, JobState, Recipient, RecipientState
+from mailer.job import Attempt, Decision, JobState, Recipient, RecipientState, end_of
 from mailer.retry import RetryPolicy
 from mailer.store.agenda import ENDED, NOW, Assignment, Result
 from mailer.store.records import at, milliseconds
@@ -20,6 +20,13 @@ _STATES = {
     Verdict.DEFERRED: RecipientState.DEFERRED,
     Verdict.THROTTLED: RecipientState.DEFERRED,
     Verdict.TOO_MANY: RecipientState.DEFERRED,
+}
+# what is unknown is tried again, unless it must not be sent twice
+_IN_DOUBT = {False: RecipientState.DEFERRED, True: RecipientState.UNCONFIRMED}
+_ENDS = {
+    JobState.FAILED: Decision.FAIL,
+    JobState.PARTIALLY_SENT: Decision.FAIL,
+    JobState.UNCONFIRMED: Decision.UNCONFIRMED,
 }
 _DEFERRALS = frozenset({Verdict.DEFERRED, Verdict.THROTTLED})
 _MOST_REPLIES = 20  # kept with an attempt
@@ -57,7 +64,9 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances, tried: Seque
     Args:
         tried: their addresses, in the order of the outcome's judgements.
     """
-    recipients = _after(job.recipients, dict(zip(tried, outcome.judgements, strict=True)))
+    once = job.head.delivery == "at-most-once"
+    judged = dict(zip(tried, outcome.judgements, strict=True))
+    recipients = _after(job.recipients, judged, once=once)
     left = {r.address for r in recipients if r.state in _OPEN and r.address in tried}
     others = [r for r in recipients if r.state in _OPEN and r.address not in tried]
     step = _next_step(job, outcome, given) if left else _DONE
@@ -73,9 +82,8 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances, tried: Seque
     decision = step.decision
     if 0 < job.expires_ms < due:  # it will be found expired then, and not only after it
         due, because = job.expires_ms, "it expires then"
-    state = JobState.DEFERRED if due else _ended(recipients)
-    if state in {JobState.FAILED, JobState.PARTIALLY_SENT}:
-        decision = Decision.FAIL
+    state = JobState.DEFERRED if due else end_of(recipients)
+    decision = _ENDS.get(state, decision)
     attempt = Attempt(
         n=job.tries + 1,
         started_at=at(job.begun_ms),
@@ -171,7 +179,7 @@ def fail(job: Assignment, reason: str, given: Circumstances) -> Result:
         worker=given.worker,
         reply=reason,
     )
-    return Result(job.lease, _ended(recipients), ENDED, job.tries + 1, recipients, attempt)
+    return Result(job.lease, end_of(recipients), ENDED, job.tries + 1, recipients, attempt)
 
 
 def hand_back(job: Assignment) -> Result:
@@ -189,14 +197,15 @@ def put_back(job: Assignment, due_ms: int, reason: str) -> Result:
 
 
 def _after(
-    recipients: Sequence[Recipient], judged: Mapping[str, Judgement]
+    recipients: Sequence[Recipient], judged: Mapping[str, Judgement], *, once: bool
 ) -> tuple[Recipient, ...]:
     """Apply the judgements to those they are about."""
+    states = {**_STATES, Verdict.UNKNOWN: _IN_DOUBT[once]}
     after = []
     for recipient in recipients:
         judgement = judged.get(recipient.address) if recipient.state in _OPEN else None
-        if judgement and judgement.verdict in _STATES:
-            state = _STATES[judgement.verdict]
+        if judgement and judgement.verdict in states:
+            state = states[judgement.verdict]
             after.append(Recipient(recipient.address, state, judgement.reply))
         else:
             after.append(recipient)
@@ -238,11 +247,3 @@ def _not_before(
         msgspec.structs.replace(r, not_before=moment) if r.address in whom else r
         for r in recipients
     )
-
-
-def _ended(recipients: Sequence[Recipient]) -> JobState:
-    """Name the end; `begin` ends those by itself of whom all are suppressed."""
-    accepted = [r.state is RecipientState.ACCEPTED for r in recipients]
-    if all(accepted):
-        return JobState.SENT
-    return JobState.PARTIALLY_SENT if any(accepted) else JobState.FAILED

@@ -224,6 +224,18 @@ def retry(job_ids: JobIds) -> None:
             typer.echo(f"{job_id} due now")
 
 
+@app.command(epilog="Example: `mailer resolve 01a207bc-7fbf-7fc9-a827-8f69585200b1 --sent`")
+def resolve(
+    job_id: JobId,
+    *,
+    sent: Annotated[bool, typer.Option("--sent/--failed", help="It arrived, or it did not.")],
+) -> None:
+    """Say what became of an unconfirmed job, of which nobody else knows."""
+    with _mailer() as mailer:
+        state = mailer.resolve(job_id, sent=sent)
+    typer.echo(f"{job_id} {state}")
+
+
 @app.command(epilog="Example: `mailer reschedule 01a207bc-7fbf-7fc9-a827-8f69585200b1 --at 2h`")
 def reschedule(
     job_id: JobId, at: Annotated[str, typer.Option(help="10m, 2h, 1d or a date and time.")]

@@ -16,7 +16,10 @@ _ENDS = {
     JobState.SENT: "every recipient was accepted",
     JobState.PARTIALLY_SENT: "some recipients were accepted, the others not",
     JobState.FAILED: "no recipient was accepted; `mailer retry` tries again",
-    JobState.UNCONFIRMED: "nobody knows whether it left; `mailer retry` sends it, perhaps again",
+    JobState.UNCONFIRMED: (
+        "nobody knows whether it left; ask the relay, then `mailer resolve` it, "
+        "or `mailer retry` it at the risk of a second copy"
+    ),
     JobState.EXPIRED: "its `expires_at` came before it could be sent",
     JobState.CANCELED: "a person canceled it",
     JobState.SUPPRESSED: "every recipient is on the suppression list",

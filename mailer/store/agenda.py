@@ -149,6 +149,12 @@ class Agenda:
             ]
         return run_script("finish", keys, args, lambda reply: [bool(done) for done in reply])
 
+    def commit(self, leases: Sequence[Lease]) -> Operation[list[bool]]:
+        """Note that jobs' messages are about to be completed; whether each lease is still held."""
+        keys = [self._keys.job(lease.job_id) for lease in leases]
+        tokens = [lease.token for lease in leases]
+        return run_script("commit", keys, tokens, lambda reply: [ours == 1 for ours in reply])
+
     def undispatch(self, ids: Sequence[str]) -> Operation[int]:
         """Make claimed jobs due again that nobody began; the result is their number."""
         keys = [self._keys.wake, *self._keys.lanes, *map(self._keys.job, ids)]

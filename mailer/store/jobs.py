@@ -191,6 +191,16 @@ class Jobs:
         ]
         return run_script("revive", names, args, bool)
 
+    def resolve(
+        self, stored: StoredJob, recipients: tuple[Recipient, ...], state: JobState, words: str
+    ) -> Operation[bool]:
+        """End the doubt about an unconfirmed job, unless it has changed since it was read."""
+        keys, job = self._keys, stored.job
+        names = [keys.job(job.id), keys.state(JobState.UNCONFIRMED), keys.state(state)]
+        names += [keys.blob_prefix, keys.blob_uses]
+        args: list[Argument] = [job.id, stored.raw_recipients, records.encode(recipients)]
+        return run_script("resolve", names, [*args, state, words], bool)
+
 
 def _receipt(job: NewJob, word: int | bytes) -> Receipt:
     if isinstance(word, bytes):

@@ -39,6 +39,7 @@ WAITING = {JobState.SCHEDULED, JobState.QUEUED, JobState.DEFERRED}
 START_MS = 1_800_000_000_000
 LEASE, DISPATCH = 60_000, 30_000  # ms
 PENDING, ACCEPTED = RecipientState.PENDING, RecipientState.ACCEPTED
+UNCONFIRMED = RecipientState.UNCONFIRMED
 SUPPRESSED = RecipientState.SUPPRESSED
 BEN, CARL = "b@example.org", "c@example.org"
 
@@ -56,6 +57,7 @@ class Model:
     lease: int = 0
     tries: int = 0
     interruptions: int = 0
+    committed: bool = False  # the message may have been completed since it was begun
     people: dict[str, RecipientState] = attrs.field(factory=dict)
     tags: tuple[str, ...] = ()
 
@@ -270,11 +272,14 @@ class Protocol(RuleBasedStateMachine):
                 job.state, job.on_agenda = JobState.EXPIRED, None
                 continue
             job.interruptions += lost
-            if lost and 0 < job.expires <= self.now:
+            if lost and (job.committed or 0 < job.expires <= self.now):
                 job.state, job.on_agenda = JobState.UNCONFIRMED, None
+                job.people |= dict.fromkeys(job.open, UNCONFIRMED)
+                job.committed = False
                 job.token += 1
             elif (waiting or lost) and job.suppress(self.suppressed):
                 job.state, job.on_agenda = JobState.UNCONFIRMED if lost else job.end, None
+                job.committed = False
                 job.token += 1
             elif waiting or lost:
                 job.state = JobState.SENDING
@@ -319,9 +324,35 @@ class Protocol(RuleBasedStateMachine):
         if current:
             job.state, job.tries = outcome, begun.tries + 1
             job.people = {r.address: r.state for r in people}
-            job.on_agenda = None
+            job.on_agenda, job.committed = None, False
             if not outcome.ended:
                 job.due = job.on_agenda = self.now if due == NOW else due
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def commit(self, data):
+        """Ask to complete messages: allowed to the holders of leases that are not over, alone."""
+        leases = data.draw(st.lists(st.sampled_from(self.held), min_size=1, max_size=4))
+        ours = []
+        for begun in leases:
+            job = self.model[begun.lease.job_id]
+            ours.append(self._is_current(begun) and job.lease > self.now)
+            job.committed |= ours[-1]
+        assert self.run(self.agenda.commit([b.lease for b in leases])) == ours
+
+    @precondition(lambda self: any(j.state is JobState.UNCONFIRMED for j in self.model.values()))
+    @rule(data=st.data(), sent=st.booleans(), twice=st.booleans())
+    def resolve(self, data, sent, twice):
+        doubtful = [i for i, job in self.model.items() if job.state is JobState.UNCONFIRMED]
+        job_id = self.pick(data, doubtful)
+        job, stored = self.model[job_id], self.run(self.jobs.get(job_id))
+        state = JobState.SENT if sent else JobState.FAILED
+        known = ACCEPTED if sent else RecipientState.REFUSED
+        people = tuple(Recipient(r.address, known) for r in stored.job.recipients)
+        assert self.run(self.jobs.resolve(stored, people, state, "so it was"))
+        job.state, job.people = state, {r.address: r.state for r in people}
+        if twice:
+            assert not self.run(self.jobs.resolve(stored, people, state, "so it was"))
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())

@@ -172,7 +172,7 @@ def test_somebody_must_receive_it(fields):
         ({"dsn_notify": None}, "dsn_notify"),
         ({"dsn_return": "some"}, "dsn_return"),
         ({"dsn_return": 5}, "dsn_return"),
-        ({"delivery": "at-most-once"}, "delivery"),
+        ({"delivery": "at-random"}, "delivery"),
         ({"delivery": None}, "delivery"),
         ({"retry": 5}, "retry"),
         ({"retry": {"delays": [1]}}, "retry"),

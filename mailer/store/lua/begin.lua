@@ -9,7 +9,8 @@
 --
 -- A job found in `sending` whose lease is over was held by a worker that died: it is taken over,
 -- and the lost attempt is put on record, for nobody knows what it sent. Where it has expired since,
--- it ends as `unconfirmed` instead. An id without a record leaves the agenda.
+-- or was to be sent at most once and its message may have been completed (commit.lua), it ends as
+-- `unconfirmed` instead. An id without a record leaves the agenda.
 --
 -- Open recipients who are on a suppression list are left out; a job that has no other ones ends.
 
@@ -26,7 +27,7 @@ local begun, suppress = { now }, suppression(KEYS[15], KEYS[16])
 
 local function finish(record, id, lane, from, to)
   redis.call('HSET', record, 'state', to, 'updated', now)
-  redis.call('HDEL', record, 'lease', 'worker', 'started')
+  redis.call('HDEL', record, 'lease', 'worker', 'started', 'committed')
   redis.call('ZREM', KEYS[lane], id)
   redis.call('ZREM', KEYS[index[from]], id)
   redis.call('ZADD', KEYS[index[to]], now, id)
@@ -34,7 +35,8 @@ end
 
 local function record_interruption(record, job)
   local attempt = cjson.encode({ n = tonumber(job[6] or 0) + 1, started_at = tonumber(job[13]) / 1000,
-    ended_at = now / 1000, worker = job[12], decision = 'interrupted' })
+    ended_at = now / 1000, worker = job[12], decision = 'interrupted',
+    phase = job[14] and 'dot' or nil })
   local attempts = (redis.call('HGET', record, 'attempts') or '') .. attempt .. '\n'
   while #attempts > MOST_HISTORY do attempts = string.gsub(attempts, '^[^\n]*\n', '', 1) end
   redis.call('HSET', record, 'attempts', attempts)
@@ -52,24 +54,40 @@ local function end_without(people, lost)
   return accepted and 'partially_sent' or others and 'failed' or 'suppressed'
 end
 
+-- Nobody knows whether those who were open got it.
+local function doubt(record, recipients)
+  local readable, people = pcall(cjson.decode, recipients)
+  if not readable then return end
+  for _, person in ipairs(people) do
+    local state = person.state or 'pending'
+    if state == 'pending' or state == 'deferred' then
+      person.state, person.not_before = 'unconfirmed', nil
+      person.reply = 'the worker was lost while it sent; perhaps it was delivered'
+    end
+  end
+  redis.call('HSET', record, 'recipients', cjson.encode(people))
+end
+
 for i = 17, #KEYS do
   local record, id = KEYS[i], ARGV[i - 14]
   local job = redis.call('HMGET', record, 'state', 'due', 'lease', 'lane', 'expires', 'tries',
-    'date', 'since', 'head', 'message', 'recipients', 'worker', 'started')
+    'date', 'since', 'head', 'message', 'recipients', 'worker', 'started', 'committed')
   local state, due, expires = job[1], tonumber(job[2] or 0), tonumber(job[5] or 0)
   local lane, expired = tonumber(job[4] or 0), expires > 0 and expires <= now
   local lost = state == 'sending' and tonumber(job[3]) <= now
   local waiting = (state == 'scheduled' or state == 'queued' or state == 'deferred') and due <= now
   if lost then record_interruption(record, job) end
+  local in_doubt = lost and (expired or job[14])
   local recipients, left, people
-  if (waiting or lost) and not expired then recipients, left, people = suppress(job[9], job[11]) end
+  if (waiting or lost) and not expired and not in_doubt then recipients, left, people = suppress(job[9], job[11]) end
   if recipients then redis.call('HSET', record, 'recipients', recipients) end
   if not state then
     for l = 1, 3 do redis.call('ZREM', KEYS[l], id) end
   elseif waiting and expired then
     finish(record, id, lane, state, 'expired')
-  elseif lost and expired then
+  elseif in_doubt then
     redis.call('HINCRBY', record, 'token', 1)
+    doubt(record, job[11])
     finish(record, id, lane, state, 'unconfirmed')
   elseif left == 0 then
     redis.call('HINCRBY', record, 'token', 1)

@@ -11,6 +11,7 @@
 --
 -- What was sent needs its body no more: message and blobs go, the record of what happened stays.
 
+-- include release
 -- Where memory is full, Redis refuses no write of a script that has written before.
 redis.call('ZREM', KEYS[2], '')
 local MOST_HISTORY = 65536  -- bytes of attempts; beyond it the oldest go
@@ -32,7 +33,7 @@ for i = 18, #KEYS do
     while #attempts > MOST_HISTORY do attempts = string.gsub(attempts, '^[^\n]*\n', '', 1) end
     redis.call('HSET', record, 'state', state, 'updated', now, 'tries', ARGV[at + 6],
       'recipients', ARGV[at + 7], 'attempts', attempts)
-    redis.call('HDEL', record, 'lease', 'worker', 'started', 'held')
+    redis.call('HDEL', record, 'lease', 'worker', 'started', 'committed', 'held')
     if ARGV[at + 9] ~= '' then redis.call('HSET', record, 'held', ARGV[at + 9]) end
     redis.call('ZREM', KEYS[7], id)
     redis.call('ZADD', KEYS[tonumber(ARGV[at + 4])], now, id)
@@ -46,12 +47,7 @@ for i = 18, #KEYS do
       redis.call('ZREM', lane, id)
     end
     if state == 'sent' then
-      for sha in string.gmatch(job[5] or '', '%S+') do
-        if redis.call('HINCRBY', KEYS[17], sha, -1) <= 0 then
-          redis.call('DEL', KEYS[16] .. sha)
-          redis.call('HDEL', KEYS[17], sha)
-        end
-      end
+      release(job[5], KEYS[16], KEYS[17])
       redis.call('HDEL', record, 'message', 'blobs')
     end
     reply[#reply + 1] = 1

@@ -5,6 +5,7 @@
 -- Returns  how many were forgotten; a job that was revived meanwhile is kept,
 --          and an entry without a record goes
 
+-- include release
 -- Where memory is full, Redis refuses no write of a script that has written before.
 redis.call('ZREM', KEYS[3], '')
 local count = 0
@@ -14,12 +15,7 @@ for i = 4, #KEYS do
     redis.call('ZREM', KEYS[3], ARGV[i - 1])
     count = count + 1
   elseif job[1] == ARGV[1] and tonumber(job[2]) <= tonumber(ARGV[2]) then
-    for sha in string.gmatch(job[3] or '', '%S+') do
-      if redis.call('HINCRBY', KEYS[2], sha, -1) <= 0 then
-        redis.call('DEL', KEYS[1] .. sha)
-        redis.call('HDEL', KEYS[2], sha)
-      end
-    end
+    release(job[3], KEYS[1], KEYS[2])
     redis.call('DEL', KEYS[i])
     redis.call('ZREM', KEYS[3], ARGV[i - 1])
     count = count + 1

@@ -7,7 +7,7 @@ from workers.smtp.replies import Reply
 from workers.smtp.transaction import Phase, Transcript
 
 ACCEPTED, DEFERRED, TOO_MANY = Verdict.ACCEPTED, Verdict.DEFERRED, Verdict.TOO_MANY
-REFUSED, UNTRIED = Verdict.REFUSED, Verdict.UNTRIED
+REFUSED, UNTRIED, LOST = Verdict.REFUSED, Verdict.UNTRIED, Verdict.UNKNOWN
 CLOSED = "the server closed the connection"
 
 
@@ -137,12 +137,12 @@ TABLE = {
     ),
     "broke off after the dot": (
         heard(OK, [OK, OK], GO, failure=CLOSED),
-        [DEFERRED, DEFERRED],
+        [LOST, LOST],
         None,
     ),
     "broke off after the dot, one had been refused": (
         heard(OK, [OK, UNKNOWN], GO, failure=CLOSED),
-        [DEFERRED, REFUSED],
+        [LOST, REFUSED],
         None,
     ),
 }

@@ -353,7 +353,7 @@ async def test_a_lost_reply_after_the_dot_is_an_unknown_outcome(serving):
     assert server.state.count == 1
     assert (transcript.phase, transcript.final) == (Phase.DOT, None)
     (judgement,) = classify(transcript, 1).judgements
-    assert judgement.verdict is Verdict.DEFERRED
+    assert judgement.verdict is Verdict.UNKNOWN
     assert "perhaps it was delivered" in judgement.reply
 
 
@@ -447,7 +447,7 @@ async def test_garbage_ends_the_session(serving, at, garbage, extensions):
         assert not session.usable
     assert transcript.failure
     outcome = classify(transcript, 1)
-    assert outcome.judgements[0].verdict in {Verdict.UNTRIED, Verdict.DEFERRED}
+    assert outcome.judgements[0].verdict in {Verdict.UNTRIED, Verdict.UNKNOWN}
     assert (outcome.relay_fault is None) is (at == "dot")
 
 

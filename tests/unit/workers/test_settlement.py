@@ -27,13 +27,14 @@ WORDS = {
     DEFERRED: "450 4.7.1 greylisted",
     Verdict.THROTTLED: "450 4.7.28 too many",
     TOO_MANY: "452 4.5.3 enough",
+    Verdict.UNKNOWN: "450 lost after the final dot; perhaps it was delivered",
     REFUSED: "550 5.1.1 unknown",
     UNTRIED: "421 4.3.2 shutting down",
 }
 
 
 def recipients(states):
-    """Make recipients of a string: p(ending), d(eferred), a(ccepted), r(efused)."""
+    """Make recipients of a string: p(ending), d(eferred), a(ccepted), r(efused), u(nconfirmed)."""
     state = {s[0]: s for s in RecipientState}
     return tuple(Recipient(f"{n}@example.org", state[s]) for n, s in enumerate(states))
 
@@ -51,10 +52,10 @@ def open_addresses(job):
     return [r.address for r in open_recipients(job.recipients, SINCE)]
 
 
-def assignment(states="p", tries=0, retry=None, expires_ms=0):
+def assignment(states="p", tries=0, retry=None, expires_ms=0, **head):
     return Assignment(
         lease=Lease("j", 7),
-        head=Head("<m@example.com>", "a@example.com", "s", "a@example.com", retry=retry),
+        head=Head("<m@example.com>", "a@example.com", "s", "a@example.com", retry=retry, **head),
         message=Message("<m@example.com>", Address("a@example.com")),
         recipients=recipients(states),
         priority=Priority.NORMAL,
@@ -273,6 +274,47 @@ def test_an_attempt_leads_to_a_state(job, heard, given, state, due, tries, after
     assert result.attempt.n == job.tries + 1
     assert result.lease == job.lease
     assert [r.address for r in result.recipients] == [r.address for r in job.recipients]
+
+
+UNKNOWN = Verdict.UNKNOWN
+DOUBT = ("unconfirmed", "unconfirmed")
+
+
+@pytest.mark.parametrize(
+    ("states", "heard", "at_least", "at_most"),
+    [
+        ("p", [UNKNOWN], ("deferred", "retry", "d"), ("unconfirmed", "unconfirmed", "u")),
+        ("ap", [UNKNOWN], ("deferred", "retry", "ad"), ("unconfirmed", "unconfirmed", "au")),
+        (
+            "pp",
+            [UNKNOWN, REFUSED],
+            ("deferred", "retry", "dr"),
+            ("unconfirmed", "unconfirmed", "ur"),
+        ),
+        ("pp", [UNKNOWN, DEFERRED], ("deferred", "retry", "dd"), ("deferred", "retry", "ud")),
+        (
+            "up",
+            [ACCEPTED],
+            ("unconfirmed", "unconfirmed", "ua"),
+            ("unconfirmed", "unconfirmed", "ua"),
+        ),
+        ("p", [DEFERRED], ("deferred", "retry", "d"), ("deferred", "retry", "d")),
+        ("p", [UNTRIED], ("deferred", "pause", "p"), ("deferred", "pause", "p")),
+    ],
+)
+def test_what_is_unknown_is_sent_again_or_not_as_was_asked(states, heard, at_least, at_most):
+    for delivery, expected in (("at-least-once", at_least), ("at-most-once", at_most)):
+        result = settle(assignment(states, delivery=delivery), outcome(*heard), circumstances())
+        assert (result.state, result.attempt.decision, letters(result)) == expected
+
+
+def test_a_message_that_no_word_was_heard_of_goes_again_at_once_but_only_once():
+    """The server had closed a warm connection; should it do so again, it is given time."""
+    lost = attrs.evolve(outcome(UNKNOWN), at_once=True)
+    result = settle(assignment(), lost, circumstances())
+    assert (result.due_ms, result.tries, result.attempt.decision) == (NOW, 1, "retry")
+    assert "before the server had said a word" in result.attempt.because
+    assert settle(assignment("d", tries=1), lost, circumstances()).due_ms > SINCE
 
 
 def test_an_attempt_is_recorded_with_all_that_explains_it():

@@ -1,0 +1,26 @@
+-- End the doubt about an unconfirmed job, by the word of a person.
+--
+-- KEYS  1 the job's record, 2 state:unconfirmed, 3 the index of its new state, 4 what the blobs'
+--       keys begin with, 5 blob-uses
+-- ARGV  1 id, 2 its recipients as the caller saw them, 3 the new recipients, 4 the new state,
+--       5 what the person says
+-- Returns  1, or 0 where the job has changed since: the caller looks again
+
+-- include release
+-- Where memory is full, Redis refuses no write of a script that has written before.
+redis.call('ZREM', KEYS[2], '')
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local job = redis.call('HMGET', KEYS[1], 'state', 'recipients', 'tries', 'attempts', 'blobs')
+if job[1] ~= 'unconfirmed' or job[2] ~= ARGV[2] then return 0 end
+local attempt = cjson.encode({ n = math.max(tonumber(job[3] or 0), 1), started_at = now / 1000,
+  ended_at = now / 1000, decision = 'resolved', reply = ARGV[5] })
+redis.call('HSET', KEYS[1], 'state', ARGV[4], 'recipients', ARGV[3], 'updated', now,
+  'attempts', (job[4] or '') .. attempt .. '\n')
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZADD', KEYS[3], now, ARGV[1])
+if ARGV[4] == 'sent' then
+  release(job[5], KEYS[4], KEYS[5])
+  redis.call('HDEL', KEYS[1], 'message', 'blobs')
+end
+return 1

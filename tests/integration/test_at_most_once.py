@@ -1,0 +1,149 @@
+"""At most once: what is on record before a message is completed, and what follows from it."""
+
+import asyncio
+
+import pytest
+
+from mailer import Email, WrongState
+from mailer.client import AsyncMailer, Mailer
+from mailer.errors import InvalidEmail, StoreUnavailable
+from mailer.job import Decision, JobState, RecipientState
+from mailer.loading import load_settings
+from mailer.store.agenda import Agenda, Lease
+from mailer.store.keys import Keys
+from workers.commits import Commits
+from workers.leases import LeaseLost
+
+BRIEF, PAST_IT = 0.03, 0.05  # seconds of a lease that is to run out
+
+
+class TestCommit:
+    async def test_the_holder_of_the_lease_may_go_on(self, store):
+        begun = await store.begun()
+        assert await store.run(store.agenda.commit([begun.lease])) == [True]
+        assert b"committed" in store.record(begun.lease.job_id)
+
+    async def test_a_stale_token_may_not(self, store):
+        begun = await store.begun()
+        stale = Lease(begun.lease.job_id, begun.lease.token - 1)
+        unknown = Lease("nosuch", 1)
+        answers = await store.run(store.agenda.commit([stale, begun.lease, unknown]))
+        assert answers == [False, True, False]
+
+    async def test_nor_may_one_whose_lease_is_over(self, store):
+        (job_id,) = await store.enqueued()
+        (begun,) = await store.run(store.agenda.begin([job_id], "w1", BRIEF))
+        await asyncio.sleep(PAST_IT)
+        assert await store.run(store.agenda.commit([begun.lease])) == [False]
+        assert b"committed" not in store.record(job_id)
+
+    async def test_a_result_ends_it(self, store):
+        begun = await store.begun()
+        await store.run(store.agenda.commit([begun.lease]))
+        deferred = store.result(begun, JobState.DEFERRED, store.now_ms())
+        assert await store.run(store.agenda.finish([deferred])) == [True]
+        assert b"committed" not in store.record(begun.lease.job_id)
+        (again,) = await store.run(store.agenda.begin([begun.lease.job_id], "w2", BRIEF))
+        await asyncio.sleep(PAST_IT)
+        (taken_over,) = await store.run(store.agenda.begin([again.lease.job_id], "w3", 60))
+        assert taken_over.lease.token == 3, "the attempt that was not committed is repeated"
+
+
+class TestTakeover:
+    async def lost(self, store, *, committed):
+        (job_id,) = await store.enqueued(to=["ann@example.org", "bob@example.org"])
+        (begun,) = await store.run(store.agenda.begin([job_id], "w1", BRIEF))
+        if committed:
+            assert await store.run(store.agenda.commit([begun.lease])) == [True]
+        await asyncio.sleep(PAST_IT)
+        return job_id, await store.run(store.agenda.begin([job_id], "w2", 60))
+
+    async def test_what_may_have_been_completed_is_not_begun_again(self, store):
+        job_id, begun = await self.lost(store, committed=True)
+        assert begun == []
+        job = await store.job(job_id)
+        assert job.state is JobState.UNCONFIRMED
+        assert {r.state for r in job.recipients} == {RecipientState.UNCONFIRMED}
+        assert "perhaps it was delivered" in job.recipients[0].reply
+        (attempt,) = job.attempts
+        assert (attempt.decision, attempt.phase, attempt.worker) == ("interrupted", "dot", "w1")
+
+    async def test_what_was_not_is(self, store):
+        _, (begun,) = await self.lost(store, committed=False)
+        assert begun.lease.token == 2
+
+
+class TestCommits:
+    pytestmark = pytest.mark.parametrize("runner_kind", ["async"])  # as workers run
+
+    async def test_many_at_once_are_answered_each_for_its_own(self, store):
+        ids = await store.enqueued(30)
+        begun = await store.run(store.agenda.begin(ids, "w1", 60))
+        commits = Commits(store.agenda, store.runner)
+        leases = [b.lease for b in begun]
+        stale = [Lease(lease.job_id, 99) for lease in leases[::3]]
+        answers = await asyncio.gather(
+            *map(commits.commit, [*leases, *stale]), return_exceptions=True
+        )
+        assert answers[:30] == [None] * 30
+        assert {type(answer) for answer in answers[30:]} == {LeaseLost}
+
+    async def test_without_the_store_nobody_may_go_on(self, store, monkeypatch):
+        begun = await store.begun()
+        commits = Commits(store.agenda, store.runner)
+
+        async def away(_):
+            raise StoreUnavailable("away")
+
+        monkeypatch.setattr(type(store.runner), "run", lambda _, operation: away(operation))
+        with pytest.raises(StoreUnavailable):
+            await commits.commit(begun.lease)
+        monkeypatch.undo()
+        await commits.commit(begun.lease)
+
+
+# a person's word
+
+
+@pytest.fixture(params=["sync", "async"])
+async def resolving(request, redis_server, key_prefix):
+    """Resolves by both kinds of `Mailer`."""
+    settings = load_settings(redis_url=redis_server.url, key_prefix=key_prefix)
+    if request.param == "sync":
+        with Mailer(settings=settings) as mailer:
+            yield lambda *args, **kwargs: asyncio.to_thread(mailer.resolve, *args, **kwargs)
+    else:
+        async with AsyncMailer(settings=settings) as mailer:
+            yield mailer.resolve
+
+
+@pytest.mark.parametrize(("sent", "state"), [(True, "sent"), (False, "failed")])
+async def test_a_person_ends_the_doubt(redis_server, key_prefix, resolving, sent, state):
+    settings = load_settings(redis_url=redis_server.url, key_prefix=key_prefix)
+    with Mailer(settings=settings) as mailer:
+        job_id = mailer.enqueue(Email(from_email="a@b.example", to="c@d.example", text="x")).id
+        with pytest.raises(WrongState):
+            await resolving(job_id, sent=sent)
+        agenda, run = Agenda(Keys(key_prefix)), mailer._runner.run
+        (begun,) = run(agenda.begin([job_id], "w1", BRIEF))
+        run(agenda.commit([begun.lease]))
+        await asyncio.sleep(PAST_IT)
+        assert run(agenda.begin([job_id], "w2", 60)) == []
+        assert await resolving(job_id, sent=sent) is JobState(state)
+        job = mailer.get(job_id)
+        assert job.state == state
+        assert job.recipients[0].state == ("accepted" if sent else "refused")
+        assert job.attempts[-1].decision is Decision.RESOLVED
+        assert "a person says" in job.attempts[-1].reply
+        assert mailer.list("unconfirmed") == []
+        if sent:
+            with pytest.raises(WrongState):
+                mailer.retry(job_id)
+        else:
+            mailer.retry(job_id)
+            assert mailer.get(job_id).state is JobState.QUEUED
+
+
+def test_the_word_at_most_once_is_checked():
+    with pytest.raises(InvalidEmail, match="at-least-once, at-most-once"):
+        Email(from_email="a@b.example", to="c@d.example", delivery="once")
