@@ -33,6 +33,7 @@ from mailer.job import (
 from mailer.loading import load_settings
 from mailer.retry import RetryPolicy
 from mailer.settings import Settings
+from mailer.store.limits import Pace
 from mailer.store.relays import RelayPause
 from mailer.store.suppressions import Suppression
 
@@ -54,6 +55,7 @@ __all__ = [
     "JobState",
     "Mailer",
     "MailerError",
+    "Pace",
     "Priority",
     "Receipt",
     "Recipient",

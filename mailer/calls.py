@@ -30,6 +30,7 @@ from mailer.steps import Call, Pause, Reading, Together
 from mailer.store.blobs import Blobs, MissingBlobs
 from mailer.store.jobs import INLINE_BYTES, Jobs, NewJob, StoredJob
 from mailer.store.keys import Keys
+from mailer.store.limits import Limits, Pace
 from mailer.store.records import milliseconds
 from mailer.store.relays import RelayPause, Relays
 from mailer.suppressing import Suppressing
@@ -53,6 +54,7 @@ class Calls:
         self._jobs = Jobs(keys, idempotency_seconds=settings.idempotency_seconds)
         self._blobs = Blobs(keys)
         self._relays = Relays(keys)
+        self._limits = Limits(keys)
         self.suppressing = Suppressing(keys)
 
     def enqueue(self, email: Email) -> Call[Receipt]:
@@ -164,6 +166,10 @@ class Calls:
     def counts(self) -> Call[dict[JobState, int]]:
         numbers: list[int] = yield Together([self._jobs.count(state) for state in JobState])
         return dict(zip(JobState, numbers, strict=True))
+
+    def paces(self) -> Call[dict[str, Pace]]:
+        paces: dict[str, Pace] = yield self._limits.paces()
+        return paces
 
     def paused_relays(self) -> Call[dict[str, RelayPause]]:
         paused: dict[str, RelayPause] = yield self._relays.pauses()

@@ -17,6 +17,7 @@ from mailer.job import Job, JobState, Receipt
 from mailer.loading import current_settings
 from mailer.settings import Settings
 from mailer.steps import Call, Pause, Reading, Step, Together
+from mailer.store.limits import Pace
 from mailer.store.relays import RelayPause
 from mailer.store.runners import AsyncRunner, SyncRunner
 from mailer.store.suppressions import Suppression
@@ -133,6 +134,10 @@ class Mailer:
     def counts(self) -> dict[JobState, int]:
         """Count the jobs that are recorded in each state."""
         return self._run(self._calls.counts())
+
+    def paces(self) -> dict[str, Pace]:
+        """Return, by name, the domains and relays that want less to be sent, as they have said."""
+        return self._run(self._calls.paces())
 
     def paused_relays(self) -> dict[str, RelayPause]:
         """Return, by name, the relays that workers have paused, and why."""
@@ -291,6 +296,10 @@ class AsyncMailer:
     async def counts(self) -> dict[JobState, int]:
         """See `Mailer.counts`."""
         return await self._run(self._calls.counts())
+
+    async def paces(self) -> dict[str, Pace]:
+        """See `Mailer.paces`."""
+        return await self._run(self._calls.paces())
 
     async def paused_relays(self) -> dict[str, RelayPause]:
         """See `Mailer.paused_relays`."""

@@ -46,7 +46,19 @@ class RelaySettings(Section):
     token_function: str | None = Field(
         None, description="`package.module:function`, which returns the access token."
     )
+    rate: Names = Field((), description="What all workers may send: `20/s`, or several.")
+    burst: int | None = Field(None, ge=1, description="How many may go at once.")
+    max_connections: int | None = Field(None, ge=1, description="Of all workers together.")
     without: Names = Field((), description="SMTP extensions not to be used, such as `CHUNKING`.")
+
+
+class LimitSettings(Section):
+    """How much of what goes to some domains may be sent, ``[limits.NAME]``; by all workers."""
+
+    recipient_domains: Names = Field(description='`"*"` stands for each other domain by itself.')
+    rate: Names = Field((), description="`20/s`, `100/min`, `5000/h`, `50000/d`, or several.")
+    burst: int | None = Field(None, ge=1, description="How many may go at once.")
+    connections: int | None = Field(None, ge=1, description="Transactions at a time.")
 
 
 class RouteSettings(Section):

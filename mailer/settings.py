@@ -19,6 +19,7 @@ from mailer.retry import RetryPolicy
 from mailer.sections import (
     TEN_YEARS,
     DkimKeySettings,
+    LimitSettings,
     RelaySettings,
     RetryPolicySettings,
     RouteSettings,
@@ -165,6 +166,9 @@ class Settings(BaseSettings):
     )
     routes: tuple[RouteSettings, ...] = Field(
         (), description="Which relays take which emails; without any, the first, then the next."
+    )
+    limits: dict[str, LimitSettings] = Field(
+        {}, description="How much may be sent to some domains; best kept in `mailer.toml`."
     )
     rules: tuple[RuleSettings, ...] = Field(
         (), description="What replies mean, where that is not as docs/delivery.md has it."

@@ -51,6 +51,11 @@ class Breakers:
         """Say why a relay is paused."""
         return self._paused.get(relay, (0, "paused"))[1]
 
+    def hold(self, relay: str) -> tuple[float, str] | None:
+        """Tell for how many seconds a relay is paused, and why; None where it is not."""
+        wait = self.wait(relay)
+        return (wait, f"relay {relay} is paused: {self.reason(relay)}") if wait else None
+
     def held_up(self, relays: Iterable[str]) -> float:
         """Seconds for which none of ``relays`` may be tried; 0 where one may be."""
         return min(map(self.wait, relays))

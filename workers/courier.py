@@ -16,26 +16,31 @@ from mailer.store.agenda import Agenda, Assignment, Result
 from mailer.store.blobs import Blobs
 from mailer.store.jobs import Jobs
 from mailer.store.keys import Keys
+from mailer.store.limits import Limits as StoredLimits
 from mailer.store.operation import Operation
 from mailer.store.relays import Relays
 from mailer.store.runners import AsyncRunner
 from mailer.store.suppressions import Suppressions
+from workers.batch import Batch
 from workers.breakers import Breakers
 from workers.building import Builder, warn_of_unpublished
 from workers.clock import ServerClock
 from workers.commits import Commits
 from workers.contents import Budget, Contents
-from workers.delivery import Batch, Deliverer
-from workers.dispatcher import Dispatcher, Limits, Publish
+from workers.delivery import Deliverer
+from workers.dispatcher import Dispatcher, Portions, Publish
 from workers.events import TaskEvents
 from workers.fetches import Fetches
 from workers.fetching import Fetcher
 from workers.journal import Journal
 from workers.leases import Leases
+from workers.limiter import Limiter
+from workers.limits import Limits
 from workers.logs import log_result
 from workers.own_rules import rules
 from workers.relay import relays
 from workers.routes import Routes
+from workers.sending import Sender
 from workers.settlement import hand_back
 from workers.smtp.pool import pools
 from workers.sources import Sources
@@ -85,11 +90,12 @@ class Courier:
         self._relays = tuple(named)
         self._breakers = Breakers(worker, Relays(keys), self._runner, self._clock, self._later)
         self._pools = pools(named, settings)
-        self._deliverer = Deliverer(
-            worker=worker,
-            routes=Routes.read(settings, named),
+        self._limiter = Limiter(worker, StoredLimits(keys), self._runner, self._clock, self._later)
+        sender = Sender(
             pools=self._pools,
             breakers=self._breakers,
+            limits=Limits.read(settings),
+            limiter=self._limiter,
             fetches=Fetches(
                 self._agenda,
                 blobs,
@@ -101,9 +107,10 @@ class Courier:
             leases=self._leases,
             commits=Commits(self._agenda, self._runner),
             clock=self._clock,
-            policy=settings.retry_policy,
             rules=rules(settings),
-            record=self._journal.add,
+        )
+        self._deliverer = Deliverer(
+            worker, Routes.read(settings, named), sender, settings.retry_policy, self._journal.add
         )
         self._dispatcher = Dispatcher(
             worker,
@@ -115,7 +122,7 @@ class Courier:
                 most=10 * settings.batch_size,
                 expiry=settings.dispatch_timeout_seconds,
             ),
-            Limits(
+            Portions(
                 settings.batch_size, settings.dispatch_timeout_seconds, settings.retention_seconds
             ),
             publish,
@@ -133,6 +140,7 @@ class Courier:
             self._serve(self._leases.keep_renewing()),
             self._serve(events.keep_publishing()),
             self._serve(self._breakers.keep_watching()),
+            self._serve(self._limiter.keep_watching()),
             self._serve(self._keep_closing_idle_sessions()),
         ]
 

@@ -28,7 +28,7 @@ Publish = Callable[[Sequence[str], str, str, Priority], Awaitable[None]]
 
 
 @attrs.frozen
-class Limits:
+class Portions:
     """How the dispatcher portions what it claims; see the settings of these names."""
 
     batch_size: int
@@ -54,7 +54,7 @@ class Dispatcher:
         runner: AsyncRunner,
         clock: ServerClock,
         window: Window,
-        limits: Limits,
+        limits: Portions,
         publish: Publish,
         held_up: Callable[[], float],
         probing: Callable[[], bool],

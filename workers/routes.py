@@ -92,10 +92,10 @@ class Routes:
             return [Group(tuple(recipients), (job.head.relay,))]
         if len(self.routes) == 1:
             return [Group(tuple(recipients), self.routes[0].order())]
-        sender = _domain(job.message.from_email.wire)
+        sender = domain_of(job.message.from_email.wire)
         found: dict[Route, list[str]] = {}
         for recipient in recipients:
-            domain = _domain(recipient)
+            domain = domain_of(recipient)
             route = next(r for r in self.routes if r.takes(sender, job.head.tags, domain))
             found.setdefault(route, []).append(recipient)
         return [Group(tuple(people), route.order()) for route, people in found.items()]
@@ -122,19 +122,20 @@ def _route(table: RouteSettings, setting: str, relays: Mapping[str, Relay]) -> R
 
 
 def _domains(names: Sequence[str], setting: str) -> frozenset[str]:
-    return frozenset(_pattern(name, setting) for name in names)
+    return frozenset(pattern(name, setting) for name in names)
 
 
-def _pattern(name: str, setting: str) -> str:
+def pattern(name: str, setting: str) -> str:
     """Check ``example.com`` or ``*.example.com``, and put it into A-labels."""
     below = "*." if name.startswith("*.") else ""
     try:
-        return below + _domain(Address(f"x@{name.removeprefix(below or '@')}").wire)
+        return below + domain_of(Address(f"x@{name.removeprefix(below or '@')}").wire)
     except InvalidEmail:
         raise InvalidSetting(f"{setting}: {name!r} is no domain") from None
 
 
-def _domain(address: str) -> str:
+def domain_of(address: str) -> str:
+    """Take an address's domain, in small letters."""
     return address.rpartition("@")[2].lower()
 
 

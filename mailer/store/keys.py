@@ -27,6 +27,9 @@ class Keys:
     ``{p}:begun:<name>``      list    tickets of that dispatcher's batches which have left the queue
     ``{p}:probe``             string  written by ``mailer doctor``, gone after a millisecond
     ``{p}:relays``            hash    relay → why and until when it is paused (JSON)
+    ``{p}:limit:<name>``      hash    the times of a limit; see enter.lua
+    ``{p}:permits:<name>``    zset    permit to have a connection within a limit → its end (µs)
+    ``{p}:paces``             hash    limit → how quickly its server wants to be sent to (JSON)
     ``{p}:suppressed``        hash    address → why no email goes there, since when, by whom (JSON)
     ``{p}:suppressed:tags``   hash    ``tag\naddress`` → likewise, for the emails of that tag
     ========================  ======  ==========================================================
@@ -41,6 +44,9 @@ class Keys:
         self.blob_prefix = f"{tag}:blob:"
         self.blob_uses = f"{tag}:blob-uses"
         self.relays = f"{tag}:relays"
+        self.paces = f"{tag}:paces"
+        self._limit = f"{tag}:limit:"
+        self._permits = f"{tag}:permits:"
         self.suppressed = f"{tag}:suppressed"
         self.suppressed_tags = f"{tag}:suppressed:tags"
         self.probe = f"{tag}:probe"
@@ -74,6 +80,10 @@ class Keys:
     def upload(self, name: str) -> str:
         """Where a content is gathered before its digest is known."""
         return self._upload + name
+
+    def limit(self, name: str) -> tuple[str, str]:
+        """The state of a limit, and its permits."""
+        return self._limit + name, self._permits + name
 
     def begun(self, dispatcher: str) -> str:
         """Where a dispatcher learns which of its batches have left the queue."""

@@ -11,7 +11,7 @@ from mailer.store.agenda import Agenda
 from mailer.store.keys import Keys
 from mailer.store.runners import AsyncRunner
 from workers.clock import ServerClock
-from workers.dispatcher import Dispatcher, Limits
+from workers.dispatcher import Dispatcher, Portions
 from workers.window import Window
 
 
@@ -33,7 +33,7 @@ def dispatching(redis_server, key_prefix):
             runner,
             ServerClock(),
             Window(least=least, most=10 * least, expiry=60),
-            Limits(batch_size=4, dispatch_timeout=60, retention=3600),
+            Portions(batch_size=4, dispatch_timeout=60, retention=3600),
             publish or catch,
             held_up=held_up,
             probing=probing,

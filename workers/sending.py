@@ -1,0 +1,190 @@
+"""One transaction: a seat, a turn within the limits, a session, and what came of it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import attrs
+
+from mailer.errors import AttachmentUnreachable, StoreUnavailable
+from mailer.message import Message
+from mailer.store.agenda import Assignment
+from mailer.store.keys import LANES
+from mailer.store.limits import Limit, Turn
+from workers.batch import Batch
+from workers.breakers import Breakers
+from workers.building import Builder
+from workers.clock import ServerClock
+from workers.commits import Commits
+from workers.fetches import Fetches
+from workers.leases import LeaseLost, Leases
+from workers.limiter import Limiter, Pass
+from workers.limits import Limits
+from workers.outcome import Outcome, Verdict, broken_relay, classify, postponed
+from workers.routes import domain_of
+from workers.rules import Rule
+from workers.smtp.connector import RelayFault
+from workers.smtp.pool import Pool, Seat
+from workers.smtp.session import Check
+from workers.smtp.transaction import Phase
+
+_AT_HAND = 0.02  # seconds for which a seat is kept while its message's time comes
+_LEAD = 0.3  # seconds before its turn at which a job is put back on the agenda
+
+
+@attrs.frozen
+class Hold:
+    """Why some recipients can't be sent to now, and in how many seconds perhaps."""
+
+    seconds: float
+    reason: str
+
+
+@attrs.frozen
+class Parcel:
+    """What goes out in one transaction.
+
+    Attributes:
+        relay: by name.
+        limit: of the recipients' domains, or None.
+    """
+
+    job: Assignment
+    recipients: tuple[str, ...]
+    relay: str
+    limit: Limit | None
+
+
+class _TooLate(Exception):
+    """A message's time is over: it has to ask for another."""
+
+
+@attrs.frozen
+class Sender:
+    """Runs transactions.
+
+    Attributes:
+        pools: of sessions, by the relay's name.
+    """
+
+    pools: Mapping[str, Pool]
+    breakers: Breakers
+    limits: Limits
+    limiter: Limiter
+    fetches: Fetches
+    builder: Builder
+    leases: Leases
+    commits: Commits
+    clock: ServerClock
+    rules: Sequence[Rule]
+
+    async def send(self, parcel: Parcel, batch: Batch) -> Outcome | Hold:
+        """Send to some recipients of a job, or tell why it is not their turn.
+
+        Raises:
+            LeaseLost: another worker may have the job; nothing was sent.
+            StoreUnavailable: likewise.
+            MailerError: it can never be sent.
+        """
+        number = len(parcel.recipients)
+        if parcel.relay not in self.pools:
+            reason = f"there is no relay {parcel.relay!r} in the worker's settings"
+            return postponed(reason, number)
+        try:
+            message = await self.fetches.pinned(parcel.job)
+            outcome = await self._in_turn(parcel, message, batch)
+        except AttachmentUnreachable as error:
+            return postponed(str(error), number)
+        except StoreUnavailable:  # an OSError too, but none of the attachment's
+            raise
+        except OSError as error:
+            return postponed(f"an attachment can't be read now: {error.strerror}", number)
+        if isinstance(outcome, Outcome):
+            self._learn(parcel, outcome)
+        return outcome
+
+    async def _in_turn(self, parcel: Parcel, message: Message, batch: Batch) -> Outcome | Hold:
+        limits = self.limits.of(parcel.relay, parcel.limit, self.limiter.paces)
+        given: Pass | None = None
+        try:
+            while True:
+                async with self.pools[parcel.relay].seat(LANES.index(parcel.job.priority)) as seat:
+                    batch.left(parcel.job)
+                    if hold := self.breakers.hold(parcel.relay):
+                        return Hold(*hold)
+                    # only who has a seat asks: a turn that nobody could take would be lost
+                    if limits and (given is None or given.is_late(self.clock.now_ms)):
+                        self._give_back(given)
+                        given = None
+                        turn = await self.limiter.enter(limits)
+                        if isinstance(turn, Turn):
+                            return self._turned_away(turn)
+                        given = turn
+                    if (wait := self._wait(given)) <= _AT_HAND:
+                        await asyncio.sleep(wait)
+                        try:
+                            return await self._transact(parcel, message, batch, seat, given)
+                        except _TooLate:
+                            continue
+                await asyncio.sleep(wait)
+        finally:
+            self._give_back(given)
+
+    async def _transact(
+        self, parcel: Parcel, message: Message, batch: Batch, seat: Seat, given: Pass | None
+    ) -> Outcome:
+        recipients = parcel.recipients
+        build = partial(
+            self.builder.build,
+            parcel.job,
+            message,
+            recipients=recipients,
+            contents=batch.contents,
+        )
+        check = partial(self._check, parcel.job, given)
+        try:
+            transcript = await seat.transact(build, check, self._before_final(parcel.job))
+            outcome = classify(transcript, len(recipients), self.rules)
+        except RelayFault as fault:
+            outcome = broken_relay(fault.phase, fault.reply, fault.reason, len(recipients))
+        if outcome.relay_fault:  # known before the next one gets the seat
+            await self.breakers.fault(parcel.relay, outcome.relay_fault)
+        else:
+            self.breakers.success(parcel.relay)
+        return outcome
+
+    def _before_final(self, job: Assignment) -> Check | None:
+        """Give what must be on record before the message is complete; at least once needs none."""
+        once = job.head.delivery == "at-most-once"
+        return partial(self.commits.commit, job.lease) if once else None
+
+    def _check(self, job: Assignment, given: Pass | None) -> None:
+        if not self.leases.holds(job.lease):
+            raise LeaseLost
+        if given and given.is_late(self.clock.now_ms):
+            raise _TooLate
+
+    def _wait(self, given: Pass | None) -> float:
+        return max(0.0, (given.at_ms - self.clock.now_ms) / 1000) if given else 0.0
+
+    def _give_back(self, given: Pass | None) -> None:
+        if given:
+            self.limiter.leave(given)
+
+    def _turned_away(self, turn: Turn) -> Hold:
+        seconds = (turn.at_ms - self.clock.now_ms) / 1000 - _LEAD
+        return Hold(max(0.0, seconds), f"{turn.limit} is used up for now")
+
+    def _learn(self, parcel: Parcel, outcome: Outcome) -> None:
+        """Send less to those who said so, and a little more to those who took a message."""
+        for recipient, judgement in zip(parcel.recipients, outcome.judgements, strict=True):
+            if judgement.verdict is Verdict.THROTTLED:
+                said_of_us = outcome.phase is Phase.MAIL
+                name = f"relay {parcel.relay}" if said_of_us else self._domain_limit(recipient)
+                self.limiter.slow_down(name, judgement.reply)
+            elif judgement.verdict is Verdict.ACCEPTED and self.limiter.paces:
+                self.limiter.speed_up(self._domain_limit(recipient))
+                self.limiter.speed_up(f"relay {parcel.relay}")
+
+    def _domain_limit(self, recipient: str) -> str:
+        return self.limits.name_for(domain_of(recipient))
