@@ -83,7 +83,7 @@ class Outcome:
         reason: likewise, in words.
         rule: likewise, the rule.
         relay_fault: why the relay must be paused, or None.
-        at_once: another try need not wait: not a word of the server had been heard.
+        at_once: another try need not wait: the server had hardly come to the message.
     """
 
     phase: Phase | None
@@ -121,7 +121,7 @@ def classify(transcript: Transcript, recipients: int, rules: Sequence[Rule] = RU
         worst.reply,
         worst.judgement.reply,
         worst.judgement.rule,
-        at_once=transcript.phase is Phase.DOT and not transcript.heard,
+        at_once=transcript.phase is Phase.DOT and len(transcript.recipients) < recipients,
     )
 
 

@@ -76,7 +76,8 @@ class Rule:
 
 MESSAGE = (Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.DOT)
 _RATE = (
-    r"too many|rate.?limit|rate (?:is |was )?exceed|exceed\w* .{0,40}(?:rate|limit|quota)|throttl"
+    r"too m(?:any|uch)|rate.?limit|rate (?:is |was )?exceed|throttl"
+    r"|exceed\w* .{0,40}(?:rate|limit|quota)"
     r"|slow down|sending rate|too fast|\[TSS?0\d\]|temporar\w+ deferred due to|unusual rate"
 )
 _FULL = (

@@ -138,7 +138,7 @@ def _next_step(job: Assignment, outcome: Outcome, given: Circumstances) -> _Step
         return _Step(Decision.RETRY, NOW, because, is_free=True)
     tries = max(job.tries if paused else job.tries + 1, 1)
     if outcome.at_once and not job.tries:
-        because = "the connection was lost before the server had said a word"
+        because = "the connection was lost before the server had come to the message"
         return _Step(Decision.RETRY, NOW, because)
     decided = decide(
         policy,

@@ -36,6 +36,7 @@ _PREFIX = "demo"
 _CONFIG = """\
 [relays]
 main.url = "smtp://127.0.0.1:{main}"
+main.without = "CHUNKING"
 news.url = "smtp://127.0.0.1:{news}"
 partner.url = "smtp://127.0.0.1:{partner}"
 

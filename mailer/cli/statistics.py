@@ -11,6 +11,7 @@ from rich.text import Text
 from mailer.cli.times import shown
 from mailer.client import Mailer
 from mailer.job import JobState
+from mailer.store.limits import Pace
 from mailer.store.relays import RelayPause
 
 
@@ -19,11 +20,13 @@ class Statistics(msgspec.Struct, frozen=True):
 
     counts: dict[JobState, int]
     paused: list[RelayPause]
+    paces: list[Pace]
 
 
 def read(mailer: Mailer) -> Statistics:
     """Ask the store."""
-    return Statistics(mailer.counts(), list(mailer.paused_relays().values()))
+    pauses, paces = mailer.paused_relays(), mailer.paces()
+    return Statistics(mailer.counts(), list(pauses.values()), list(paces.values()))
 
 
 def table(statistics: Statistics) -> RenderableType:
@@ -33,7 +36,11 @@ def table(statistics: Statistics) -> RenderableType:
     counts.add_column(justify="right")
     for state, count in statistics.counts.items():
         counts.add_row(str(state), f"{count:,}", style="" if count else "dim")
-    return Group(counts, *paused(statistics.paused))
+    slow = [
+        Text(f"{p.name}: a message every {p.interval:g} s, for it said: {p.reason}", style="yellow")
+        for p in statistics.paces
+    ]
+    return Group(counts, *paused(statistics.paused), *slow)
 
 
 def paused(pauses: Iterable[RelayPause]) -> Iterator[Text]:

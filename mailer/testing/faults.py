@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import attrs
 
+PHASES = (*("connect", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "bdat", "dot", "rset"),)
+
 
 class Action(StrEnum):
     """What a fault does."""

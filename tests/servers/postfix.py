@@ -135,8 +135,8 @@ def running(folder: Path, *, rate: int = 0, idle: int = 300) -> Iterator[Postfix
     (folder / "config/main.cf").write_text(_MAIN.format(folder=folder, **values))
     (folder / "config/master.cf").write_text(_MASTER.format(port=port))
     for path in (folder, *folder.parents):
-        if path.stat().st_mode & 0o5 != 0o5:
-            path.chmod(path.stat().st_mode | 0o5)
+        if path.stat().st_mode & 0o55 != 0o55:
+            path.chmod(path.stat().st_mode | 0o55)
     shutil.chown(folder / "data", "postfix")
     os.chown(folder / "inbox", nobody.pw_uid, nobody.pw_gid)
     server = Postfix(folder, port)

@@ -27,7 +27,7 @@ SAID = [
     (DOT, "454 Throttling failure: Maximum sending rate exceeded.", "rate limited"),
     (DOT, "454 Throttling failure: Daily message quota exceeded.", "rate limited"),
     (RCPT, "450 4.2.1 The user you are trying to contact receives mail too fast", "rate limited"),
-    (MAIL, "450 4.7.1 Error: too much mail; too many messages from 10.0.0.1", "rate limited"),
+    (MAIL, "450 4.7.1 Error: too much mail from 10.0.0.1", "rate limited"),
     (MAIL, "421 4.7.0 mx.example Error: too many connections from 10.0.0.1", "rate limited"),
     (RCPT, "450 4.7.1 You have exceeded your sending rate", "rate limited"),
     (MAIL, "421 Too many concurrent SMTP connections; please try again later.", "rate limited"),

@@ -313,7 +313,7 @@ def test_a_message_that_no_word_was_heard_of_goes_again_at_once_but_only_once():
     lost = attrs.evolve(outcome(UNKNOWN), at_once=True)
     result = settle(assignment(), lost, circumstances())
     assert (result.due_ms, result.tries, result.attempt.decision) == (NOW, 1, "retry")
-    assert "before the server had said a word" in result.attempt.because
+    assert "before the server had come to the message" in result.attempt.because
     assert settle(assignment("d", tries=1), lost, circumstances()).due_ms > SINCE
 
 
