@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench clean
+.PHONY: help setup demo test servers lint types bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ demo: $(STAMP) ## run the whole loop on embedded parts: Redis, SMTP server, work
 
 test: $(STAMP) ## run the whole test suite (ARGS='-k retry -x' narrows it)
 	@$(BIN)/python -m pytest $(ARGS)
+
+servers: $(STAMP) ## run the tests with Postfix and Dovecot, where they are installed (as root)
+	@MAILER_TEST_REAL_SERVERS=1 $(BIN)/python -m pytest -rs tests/acceptance/test_real_servers.py $(ARGS)
 
 lint: $(STAMP) ## check style and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -241,21 +240,6 @@ def test_a_worker_refuses_other_pools_and_says_why(system, tmp_path):
     )
     assert done.returncode != 0
     assert "workers use threads" in done.stdout + done.stderr
-
-
-def test_the_demo_ends_as_it_should(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "mailer.cli", "demo"],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Every email ended as it should." in done.stdout
-    (folder,) = (path for path in Path(tmp_path).iterdir() if path.name.startswith("mailer-demo"))
-    assert len(list((folder / "inbox").rglob("*.eml"))) == 10
 
 
 def test_a_preview_is_what_a_relay_would_get_and_nothing_is_sent(run, system, tmp_path):

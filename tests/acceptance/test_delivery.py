@@ -8,12 +8,9 @@ from mailer import Attachment, Decision, JobState, RecipientState, RetryPolicy
 from mailer.testing import (
     SmtpServerThread,
     eventually,
-    go_away,
     greylist,
-    hang_up_once,
     lose_reply,
     refuse,
-    say,
 )
 
 
@@ -73,58 +70,6 @@ def test_an_email_may_bring_its_own_retry_policy(system, smtp):
     assert job.state is JobState.FAILED
     assert [a.n for a in job.attempts] == [1, 2, 3]
     assert "given up after 3 attempts" in job.attempts[-1].reply
-
-
-PHASES = ["mail", "rcpt", "data", "dot"]
-BY_DATA = ("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES")  # BDAT has no reply before the message
-
-
-def at_each_phase(system, smtp, reply, times=None):
-    """Send an email for each phase, at which the server gives ``reply``; return their jobs."""
-    smtp.state.options.extensions = BY_DATA
-    smtp.faults += [say(reply, phase, match=f"{phase}@", times=times) for phase in PHASES]
-    with system.worker():
-        ids = [
-            system.enqueue(f"{phase}@example.org", from_email=f"{phase}@example.com")
-            for phase in PHASES
-        ]
-        return [system.ended(job_id) for job_id in ids]
-
-
-def test_a_5yz_reply_refuses_wherever_it_comes(system, smtp):
-    for job in at_each_phase(system, smtp, "554 5.7.1 Not from you"):
-        assert job.state is JobState.FAILED
-        assert len(job.attempts) == 1
-        assert job.recipients[0].reply == "554 5.7.1 Not from you"
-    assert smtp.received == []
-
-
-def test_a_4yz_reply_defers_wherever_it_comes(system, smtp):
-    for job in at_each_phase(system, smtp, "451 4.3.0 Later", times=1):
-        assert job.state is JobState.SENT
-        assert [a.decision for a in job.attempts] == [Decision.RETRY, Decision.SENT]
-        assert job.retries == 2
-    assert len(smtp.received) == len(PHASES)
-
-
-RELAY_FAULTS = [
-    *(go_away(at, times=1) for at in ["connect", "ehlo", *PHASES]),
-    *(hang_up_once(at=at) for at in ["connect", "mail", "data"]),
-    say("530 5.7.0 Authentication required", "mail", times=1),
-]
-
-
-def test_a_fault_of_the_relay_uses_no_attempt_up(system, smtp):
-    smtp.state.options.extensions = BY_DATA
-    with system.worker():
-        for fault in RELAY_FAULTS:
-            smtp.close_connections()
-            smtp.faults[:] = [fault]
-            job = system.ended(system.enqueue())
-            assert job.state is JobState.SENT, fault
-            assert [a.decision for a in job.attempts] == [Decision.PAUSE, Decision.SENT], fault
-            assert job.retries == 1
-    assert len(smtp.received) == len(RELAY_FAULTS)
 
 
 def test_a_relay_that_is_down_is_paused_and_says_so_once(system, smtp):

@@ -430,7 +430,7 @@ def test_the_demo_ends_as_it_should(tmp_path):
     assert "Every email ended as it should." in done.stdout
     assert re.search(r"relay partner is paused until .*", done.stdout), "it shows a paused relay"
     assert "news, main" in done.stdout, "it shows how one relay takes over from another"
-    assert list(tmp_path.glob("mailer-demo-*/inbox/*.eml"))
+    assert len(list(tmp_path.glob("mailer-demo-*/inbox/**/*.eml"))) == 10
 
 
 # What the documentation names

@@ -82,6 +82,7 @@ def _cases() -> dict[str, Case]:
         "454 at AUTH": Case(say("454 4.7.0 no", "auth", times=1), PAUSED, options=WITH_LOGIN),
         "refused at connect": Case(say("554 5.7.1 no", "connect", times=1), PAUSED, said="554"),
         "deferred at connect": Case(say("450 4.3.2 no", "connect", times=1), PAUSED, said="450"),
+        "530 at MAIL": Case(say("530 5.7.0 sign in", "mail", times=1), PAUSED, said="530"),
         "552 at RCPT": Case(say("552 5.5.3 too many", "rcpt", times=1), RETRIED, said="552"),
     }
     for at in ["mail", "rcpt", "data", "dot"]:
@@ -151,6 +152,8 @@ def test_an_email_has_the_history_that_the_fault_should_give_it(histories, name)
     assert decisions[: len(case.decisions)] == case.decisions
     assert case.said in job.attempts[0].reply
     assert copies == case.copies
+    used_up = sum(decision != "pause" for decision in decisions)
+    assert job.retries == used_up, "a fault of the relay uses no attempt up"
     ends = {"sent": JobState.SENT, "fail": JobState.FAILED, "pause": job.state}
     assert job.state is ends[case.decisions[-1]]
 

@@ -1,4 +1,6 @@
-"""Through a real worker to servers of Debian's packages; skipped where they are not installed."""
+"""Through a real worker to servers of Debian's packages: ``make servers``."""
+
+import os
 
 import pytest
 from servers import dovecot, postfix
@@ -6,6 +8,9 @@ from servers import dovecot, postfix
 from mailer import Attachment, JobState, RecipientState
 from mailer.testing import eventually
 
+pytestmark = pytest.mark.skipif(
+    "MAILER_TEST_REAL_SERVERS" not in os.environ, reason="make servers runs these"
+)
 with_postfix = pytest.mark.skipif(bool(postfix.missing()), reason=postfix.missing())
 with_dovecot = pytest.mark.skipif(bool(dovecot.missing()), reason=dovecot.missing())
 

@@ -24,7 +24,7 @@ def _snippet(kind):
 
 def test_the_example_passes_with_the_plugin(pytester):
     pytester.makepyfile(_snippet("python"))
-    result = pytester.runpytest_subprocess("-p", "mailer.testing.pytest_plugin")
+    result = pytester.runpytest_subprocess()
     result.assert_outcomes(passed=2)
 
 
