@@ -19,6 +19,8 @@ from mailer.dkim.signing import dkim_keys
 from mailer.errors import InvalidSetting
 from mailer.settings import Settings
 from workers.app import app
+from workers.limits import Limits
+from workers.own_rules import rules
 from workers.relay import Relay, relays
 from workers.routes import Routes
 from workers.smtp.connector import Connector, RelayFault
@@ -78,6 +80,8 @@ def _relays(settings: Settings) -> Iterator[Finding]:
     try:
         named = relays(settings)
         Routes.read(settings, named)
+        Limits.read(settings)
+        rules(settings)
     except InvalidSetting as error:
         yield Finding("relay", Verdict.BAD, str(error), "correct it in mailer.toml")
         return

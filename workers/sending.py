@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import count
 
 import attrs
 
@@ -29,6 +30,9 @@ from workers.smtp.session import Check
 from workers.smtp.transaction import Phase
 
 _AT_HAND = 0.02  # seconds for which a seat is kept while its message's time comes
+# How often a message is built again because that took longer than its limit's grace. Then it goes
+# all the same: what always takes too long would never be sent.
+_PATIENCE = 3
 _LEAD = 0.3  # seconds before its turn at which a job is put back on the agenda
 
 
@@ -106,6 +110,7 @@ class Sender:
     async def _in_turn(self, parcel: Parcel, message: Message, batch: Batch) -> Outcome | Hold:
         limits = self.limits.of(parcel.relay, parcel.limit, self.limiter.paces)
         given: Pass | None = None
+        tries = count()
         try:
             while True:
                 async with self.pools[parcel.relay].seat(LANES.index(parcel.job.priority)) as seat:
@@ -123,7 +128,8 @@ class Sender:
                     if (wait := self._wait(given)) <= _AT_HAND:
                         await asyncio.sleep(wait)
                         try:
-                            return await self._transact(parcel, message, batch, seat, given)
+                            in_time = given if next(tries) < _PATIENCE else None
+                            return await self._transact(parcel, message, batch, seat, in_time)
                         except _TooLate:
                             continue
                 await asyncio.sleep(wait)
@@ -177,14 +183,17 @@ class Sender:
 
     def _learn(self, parcel: Parcel, outcome: Outcome) -> None:
         """Send less to those who said so, and a little more to those who took a message."""
+        relay, slower, faster = f"relay {parcel.relay}", dict[str, str](), set[str]()
         for recipient, judgement in zip(parcel.recipients, outcome.judgements, strict=True):
             if judgement.verdict is Verdict.THROTTLED:
-                said_of_us = outcome.phase is Phase.MAIL
-                name = f"relay {parcel.relay}" if said_of_us else self._domain_limit(recipient)
-                self.limiter.slow_down(name, judgement.reply)
+                of_relay = outcome.phase is Phase.MAIL
+                slower[relay if of_relay else self._name_for(recipient)] = judgement.reply
             elif judgement.verdict is Verdict.ACCEPTED and self.limiter.paces:
-                self.limiter.speed_up(self._domain_limit(recipient))
-                self.limiter.speed_up(f"relay {parcel.relay}")
+                faster |= {relay, self._name_for(recipient)}
+        for name, reply in slower.items():
+            self.limiter.slow_down(name, reply)
+        for name in faster - slower.keys():
+            self.limiter.speed_up(name)
 
-    def _domain_limit(self, recipient: str) -> str:
+    def _name_for(self, recipient: str) -> str:
         return self.limits.name_for(domain_of(recipient))

@@ -227,3 +227,18 @@ def test_many_emails_share_few_connections(system, smtp):
         smtp.wait_for(500)
         eventually(lambda: system.mailer.counts()[JobState.SENT] == 500)
     assert smtp.state.connections <= 5
+
+
+def test_the_relay_is_told_which_reports_are_wanted(system, smtp):
+    with system.worker():
+        job_id = system.enqueue(dsn_notify=["failure", "delay"], dsn_return="headers")
+        system.ended(job_id)
+        system.ended(system.enqueue())
+    asked, plain = smtp.received
+    assert {"RET=HDRS", f"ENVID={job_id}"} <= {*asked.parameters}
+    assert asked.recipient_parameters["ann@example.org"] == (
+        "NOTIFY=FAILURE,DELAY",
+        "ORCPT=rfc822;ann@example.org",
+    )
+    assert plain.recipient_parameters["ann@example.org"] == ()
+    assert not any(p.startswith(("RET", "ENVID")) for p in plain.parameters)

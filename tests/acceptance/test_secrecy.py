@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mailer import Attachment, JobState
-from mailer.testing import eventually, say
+from mailer.testing import SmtpServerThread, eventually, say
 from mailer.testing.ports import free_port
 
 CANARIES = ["canary-subject", "canary-body", "canary-name", "canary-file", "canary-local"]
@@ -83,3 +83,50 @@ def test_celery_messages_events_and_logs_hold_no_content(system, smtp, dkim_key)
         assert not found(canary, [log])
     assert secret not in b"".join([*commands, log])
     assert "canary" not in repr(system.mailer.get(deferred))
+
+
+def test_the_credentials_of_relays_stay_in_the_worker(system):
+    """Passwords and tokens are in no log and nowhere in Redis, right or wrong."""
+    secrets = ["canary-password", "canary-token"]
+    users = {"shop": "right"}
+    with (
+        SmtpServerThread(users=users, mechanisms=["LOGIN"]) as by_password,
+        SmtpServerThread(users=users, mechanisms=["XOAUTH2"]) as by_token,
+    ):
+        config = system.folder / "mailer.toml"
+        config.write_text(
+            f"""
+            [relays.a]
+            url = "{by_password.url.replace("://", "://shop:canary-password@")}"
+            [relays.b]
+            url = "{by_token.url.replace("://", "://shop@")}"
+            token_command = ["printf", "canary-token"]
+            """
+        )
+        del system.settings["MAILER_RELAY_URL"]
+        with system.worker(MAILER_CONFIG=str(config), MAILER_LOG_LEVEL="DEBUG") as worker:
+            jobs = [system.enqueue(relay=relay) for relay in "ab"]
+            for job in jobs:
+                eventually(lambda job=job: system.mailer.get(job).attempts)
+            told = repr([system.mailer.paused_relays(), *map(system.mailer.get, jobs)])
+        log = worker.log.read_bytes()
+    assert "535" in told
+    with redis.Redis.from_url(system.redis.url) as client:
+        stored = [repr(_content(client, key)).encode() for key in client.scan_iter()]
+    for secret in secrets:
+        assert not found(secret, [log, told.encode(), *stored])
+
+
+def _content(client, key):
+    """Read a key of any type."""
+    match client.type(key):
+        case b"hash":
+            return client.hgetall(key)
+        case b"zset":
+            return client.zrange(key, 0, -1)
+        case b"list":
+            return client.lrange(key, 0, -1)
+        case b"set":
+            return client.smembers(key)
+        case _:
+            return client.get(key)
