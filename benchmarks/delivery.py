@@ -18,7 +18,7 @@ from mailer import Mailer, load_settings
 from mailer.testing import EmbeddedRedis, SmtpServerThread
 from mailer.testing.link import SlowLink
 from mailer.testing.processes import WorkerProcess
-from workers.relay import Relay
+from workers.relays.relay import Relay
 from workers.smtp.connector import Connector
 from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Envelope

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import aiosmtplib
 
 from workers.loop import new_event_loop
-from workers.relay import Relay
+from workers.relays.relay import Relay
 from workers.smtp.pool import Connector
 from workers.smtp.session import Session
 from workers.smtp.timeouts import Timeouts

@@ -5,8 +5,9 @@
 """
 
 from mailer.address import Address, Group
+from mailer.async_client import AsyncMailer
 from mailer.attachment import Attachment
-from mailer.client import AsyncMailer, Mailer
+from mailer.client import Mailer
 from mailer.email import Email
 from mailer.errors import (
     AttachmentUnavailable,

@@ -1,6 +1,5 @@
-"""`Mailer` and `AsyncMailer`: the same calls, one waits, one is awaited. See ``calls``."""
+"""`Mailer`: each call in sentences; `mailer.async_client` awaits the same ones. See ``calls``."""
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -19,7 +18,7 @@ from mailer.settings import Settings
 from mailer.steps import Call, Pause, Reading, Step, Together
 from mailer.store.limits import Pace
 from mailer.store.relays import RelayPause
-from mailer.store.runners import AsyncRunner, SyncRunner
+from mailer.store.runners import SyncRunner
 from mailer.store.suppressions import Suppression
 
 T = TypeVar("T")
@@ -37,7 +36,7 @@ class Mailer:
     """
 
     def __init__(self, redis_url: str | None = None, *, settings: Settings | None = None) -> None:
-        settings = _settings(redis_url, settings)
+        settings = settings_with(redis_url, settings)
         self._calls = Calls(settings)
         self._runner = SyncRunner.connect(
             settings.redis_url.get_secret_value(), settings.store_timeout_seconds
@@ -236,148 +235,8 @@ class Mailer:
                 return self._runner.run(step)
 
 
-class AsyncMailer:
-    """`Mailer` for asyncio: the same methods, awaited; it never blocks the event loop.
-
-    Use it as ``async with AsyncMailer() as mailer``, or ``await mailer.close()`` in the end.
-    """
-
-    def __init__(self, redis_url: str | None = None, *, settings: Settings | None = None) -> None:
-        settings = _settings(redis_url, settings)
-        self._calls = Calls(settings)
-        self._runner = AsyncRunner.connect(
-            settings.redis_url.get_secret_value(), settings.store_timeout_seconds
-        )
-
-    async def enqueue(self, email: Email) -> Receipt:
-        """See `Mailer.enqueue`."""
-        return await self._run(self._calls.enqueue(email))
-
-    async def enqueue_many(self, emails: Iterable[Email]) -> list[Receipt]:
-        """See `Mailer.enqueue_many`."""
-        return await self._run(self._calls.enqueue_many(emails))
-
-    async def get(self, job_id: str) -> Job:
-        """See `Mailer.get`."""
-        return await self._run(self._calls.get(job_id))
-
-    async def message(self, job_id: str) -> bytes:
-        """See `Mailer.message`."""
-        return await self._run(self._calls.message(job_id))
-
-    async def preview(self, email: Email) -> bytes:
-        """See `Mailer.preview`."""
-        return await self._run(self._calls.preview(email))
-
-    async def wait(self, job_id: str, timeout: float = 30) -> Job:  # noqa: ASYNC109 - as in Mailer
-        """See `Mailer.wait`."""
-        return await self._run(self._calls.wait(job_id, timeout))
-
-    async def cancel(self, job_id: str) -> bool:
-        """See `Mailer.cancel`."""
-        return await self._run(self._calls.cancel(job_id))
-
-    async def retry(self, job_id: str) -> None:
-        """See `Mailer.retry`."""
-        return await self._run(self._calls.retry(job_id))
-
-    async def resolve(self, job_id: str, *, sent: bool) -> JobState:
-        """See `Mailer.resolve`."""
-        return await self._run(self._calls.resolve(job_id, sent=sent))
-
-    async def reschedule(self, job_id: str, at: datetime) -> None:
-        """See `Mailer.reschedule`."""
-        return await self._run(self._calls.reschedule(job_id, at))
-
-    async def list(self, state: JobState | str | None = None, limit: int = 50) -> list[Job]:
-        """See `Mailer.list`."""
-        return await self._run(self._calls.list(state, limit))
-
-    async def counts(self) -> dict[JobState, int]:
-        """See `Mailer.counts`."""
-        return await self._run(self._calls.counts())
-
-    async def paces(self) -> dict[str, Pace]:
-        """See `Mailer.paces`."""
-        return await self._run(self._calls.paces())
-
-    async def paused_relays(self) -> dict[str, RelayPause]:
-        """See `Mailer.paused_relays`."""
-        return await self._run(self._calls.paused_relays())
-
-    async def suppress(
-        self, address: str | Address, *, tag: str | None = None, reason: str = "", by: str = "api"
-    ) -> bool:
-        """See `Mailer.suppress`."""
-        return await self._run(self._calls.suppressing.suppress(address, tag, reason, by))
-
-    async def suppress_many(
-        self,
-        addresses: Iterable[str | Address],
-        *,
-        tag: str | None = None,
-        reason: str = "",
-        by: str = "api",
-    ) -> int:
-        """See `Mailer.suppress_many`."""
-        return await self._run(self._calls.suppressing.suppress_many(addresses, tag, reason, by))
-
-    async def unsuppress(self, address: str | Address, *, tag: str | None = None) -> bool:
-        """See `Mailer.unsuppress`."""
-        return await self._run(self._calls.suppressing.unsuppress(address, tag))
-
-    async def suppressions(
-        self,
-        *,
-        address: str | Address | None = None,
-        tag: str | None = None,
-        limit: int = 1000,
-    ) -> Sequence[Suppression]:
-        """See `Mailer.suppressions`."""
-        return await self._run(self._calls.suppressing.suppressions(address, tag, limit))
-
-    async def close(self) -> None:
-        """Close the connections to Redis."""
-        await self._runner.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def _run(self, call: Call[T]) -> T:
-        go_on: Callable[[Any], Step] = call.send
-        answer: Any = None
-        while True:
-            try:
-                step = go_on(answer)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]  # a Call[T] returns T
-            try:
-                go_on, answer = call.send, await self._done(step)
-            except MailerError as error:
-                go_on, answer = call.throw, error
-
-    async def _done(self, step: Step) -> Any:
-        match step:
-            case Pause():
-                await asyncio.sleep(step.seconds)
-                return None
-            case Together():
-                return await self._runner.run_many(step.operations)
-            case Reading():
-                return await asyncio.to_thread(step.work)
-            case _:
-                return await self._runner.run(step)
-
-
-def _settings(redis_url: str | None, settings: Settings | None) -> Settings:
+def settings_with(redis_url: str | None, settings: Settings | None) -> Settings:
+    """Take the settings of the process, or those given, with another Redis."""
     settings = settings or current_settings()
     return (
         settings.model_copy(update={"redis_url": SecretStr(redis_url)}) if redis_url else settings

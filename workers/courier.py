@@ -22,7 +22,6 @@ from mailer.store.relays import Relays
 from mailer.store.runners import AsyncRunner
 from mailer.store.suppressions import Suppressions
 from workers.batch import Batch
-from workers.breakers import Breakers
 from workers.building import Builder, warn_of_unpublished
 from workers.clock import ServerClock
 from workers.commits import Commits
@@ -34,14 +33,15 @@ from workers.fetches import Fetches
 from workers.fetching import Fetcher
 from workers.journal import Journal
 from workers.leases import Leases
-from workers.limiter import Limiter
-from workers.limits import Limits
 from workers.logs import log_result
-from workers.own_rules import rules
-from workers.relay import relays
-from workers.routes import Routes
+from workers.outcomes.own_rules import rules
+from workers.outcomes.settlement import hand_back
+from workers.relays.breakers import Breakers
+from workers.relays.limiter import Limiter
+from workers.relays.limits import Limits
+from workers.relays.relay import relays
+from workers.relays.routes import Routes
 from workers.sending import Sender
-from workers.settlement import hand_back
 from workers.smtp.pool import pools
 from workers.sources import Sources
 from workers.unknown_users import UnknownUsers

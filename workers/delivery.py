@@ -11,10 +11,8 @@ from mailer.retry import RetryPolicy
 from mailer.store.agenda import Assignment, Result
 from workers.batch import Batch
 from workers.leases import LeaseLost
-from workers.outcome import Outcome
-from workers.routes import Group, Routes
-from workers.sending import Hold, Parcel, Sender
-from workers.settlement import (
+from workers.outcomes.outcome import Outcome
+from workers.outcomes.settlement import (
     Circumstances,
     fail,
     hand_back,
@@ -22,6 +20,8 @@ from workers.settlement import (
     put_back,
     settle,
 )
+from workers.relays.routes import Group, Routes
+from workers.sending import Hold, Parcel, Sender
 
 log = structlog.get_logger()
 

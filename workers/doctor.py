@@ -19,10 +19,10 @@ from mailer.dkim.signing import dkim_keys
 from mailer.errors import InvalidSetting
 from mailer.settings import Settings
 from workers.app import app
-from workers.limits import Limits
-from workers.own_rules import rules
-from workers.relay import Relay, relays
-from workers.routes import Routes
+from workers.outcomes.own_rules import rules
+from workers.relays.limits import Limits
+from workers.relays.relay import Relay, relays
+from workers.relays.routes import Routes
 from workers.smtp.connector import Connector, RelayFault
 
 _PATIENCE = 20.0  # seconds for the relay; a worker would wait longer

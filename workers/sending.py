@@ -13,17 +13,17 @@ from mailer.store.agenda import Assignment
 from mailer.store.keys import LANES
 from mailer.store.limits import Limit, Turn
 from workers.batch import Batch
-from workers.breakers import Breakers
 from workers.building import Builder
 from workers.clock import ServerClock
 from workers.commits import Commits
 from workers.fetches import Fetches
 from workers.leases import LeaseLost, Leases
-from workers.limiter import Limiter, Pass
-from workers.limits import Limits
-from workers.outcome import Outcome, Verdict, broken_relay, classify, postponed
-from workers.routes import domain_of
-from workers.rules import Rule
+from workers.outcomes.outcome import Outcome, Verdict, broken_relay, classify, postponed
+from workers.outcomes.rules import Rule
+from workers.relays.breakers import Breakers
+from workers.relays.limiter import Limiter, Pass
+from workers.relays.limits import Limits
+from workers.relays.routes import domain_of
 from workers.smtp.connector import RelayFault
 from workers.smtp.pool import Pool, Seat
 from workers.smtp.session import Check

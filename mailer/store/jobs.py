@@ -11,7 +11,7 @@ from mailer.message import Message
 from mailer.store import records
 from mailer.store.blobs import MissingBlobs
 from mailer.store.keys import LANES, Keys
-from mailer.store.operation import Argument, Operation, run_command, run_script
+from mailer.store.operation import Argument, Operation, pairs, run_command, run_script
 
 INLINE_BYTES = 16 * 1024  # up to which a blob goes along with its job, in one round trip
 
@@ -109,7 +109,7 @@ class Jobs:
         """Read one job (HGETALL)."""
 
         def parse(reply: Any) -> StoredJob:
-            fields = _pairs(reply)
+            fields = pairs(reply)
             if not fields:
                 raise JobNotFound(job_id)
             job = records.decode_job(job_id, fields)
@@ -121,7 +121,7 @@ class Jobs:
         """Read one job, or None where it was retired since its id was listed."""
 
         def parse(reply: Any) -> Job | None:
-            fields = _pairs(reply)
+            fields = pairs(reply)
             return records.decode_job(job_id, fields) if fields else None
 
         return run_command("HGETALL", self._keys.job(job_id), parse=parse)
@@ -141,8 +141,8 @@ class Jobs:
         """List the ids that came into ``state`` last, with the time (ms) (ZRANGE REV)."""
 
         def parse(reply: list[Any]) -> list[tuple[float, str]]:
-            pairs = reply if reply and isinstance(reply[0], list) else _in_twos(reply)
-            return [(float(score), job_id.decode()) for job_id, score in pairs]
+            entries = reply if reply and isinstance(reply[0], list) else _in_twos(reply)
+            return [(float(score), job_id.decode()) for job_id, score in entries]
 
         return run_command(
             "ZRANGE", self._keys.state(state), 0, limit - 1, "REV", "WITHSCORES", parse=parse
@@ -207,10 +207,6 @@ def _receipt(job: NewJob, word: int | bytes) -> Receipt:
         earlier_id, message_id = word.decode().split()
         return Receipt(id=earlier_id, message_id=message_id, created=False)
     return Receipt(id=job.id, message_id=job.head.message_id, created=True)
-
-
-def _pairs(reply: Any) -> dict[bytes, bytes]:
-    return reply if isinstance(reply, dict) else dict(_in_twos(reply))
 
 
 def _in_twos(flat: list[Any]) -> list[tuple[Any, Any]]:

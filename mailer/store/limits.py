@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from mailer.store.keys import Keys
-from mailer.store.operation import Argument, Operation, run_command, run_script
+from mailer.store.operation import Argument, Operation, pairs, run_command, run_script
 from mailer.store.records import at, encode
 
 FIRST_PACE, LONGEST_PACE, SHORTEST_PACE = 1000, 600_000, 20  # ms between messages
@@ -150,12 +150,7 @@ class Limits:
         """Read all paces, by the limit's name (HGETALL)."""
 
         def parse(reply: Any) -> dict[str, Pace]:
-            pairs = (
-                reply.items()
-                if isinstance(reply, dict)
-                else zip(reply[::2], reply[1::2], strict=True)
-            )
-            return {name.decode(): _pace(name.decode(), value) for name, value in pairs}
+            return {name.decode(): _pace(name.decode(), v) for name, v in pairs(reply).items()}
 
         return run_command("HGETALL", self._keys.paces, parse=parse)
 

@@ -69,3 +69,8 @@ def run_script(
 def run_command(*words: Argument, parse: Callable[[Any], T]) -> Operation[T]:
     """Make the operation that runs one plain command."""
     return Operation(words, parse)
+
+
+def pairs(reply: Any) -> dict[bytes, bytes]:
+    """Read a hash, which some versions of the protocol send as a flat list."""
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))

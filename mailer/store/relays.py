@@ -7,7 +7,7 @@ import attrs
 import msgspec
 
 from mailer.store.keys import Keys
-from mailer.store.operation import Argument, Operation, run_command, run_script
+from mailer.store.operation import Argument, Operation, pairs, run_command, run_script
 from mailer.store.records import at
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds; each is twice the one before
@@ -76,12 +76,7 @@ class Relays:
         """Read all pauses, those as well that are over and wait for a probe (HGETALL)."""
 
         def parse(reply: Any) -> dict[str, RelayPause]:
-            pairs = (
-                reply.items()
-                if isinstance(reply, dict)
-                else zip(reply[::2], reply[1::2], strict=True)
-            )
-            return {name.decode(): _pause(name.decode(), value) for name, value in pairs}
+            return {name.decode(): _pause(name.decode(), v) for name, v in pairs(reply).items()}
 
         return run_command("HGETALL", self._keys.relays, parse=parse)
 

@@ -6,10 +6,10 @@ import pytest
 from pages import snippets, table
 
 from mailer import Settings
-from workers.own_rules import rules
-from workers.relay import relays
-from workers.routes import Routes
-from workers.rules import BROKEN_OFF, NO_SESSION, NOT_READY, RULES, UNKNOWN
+from workers.outcomes.own_rules import rules
+from workers.outcomes.rules import BROKEN_OFF, NO_SESSION, NOT_READY, RULES, UNKNOWN
+from workers.relays.relay import relays
+from workers.relays.routes import Routes
 
 # RFC 5321, section 4.5.3.2, by setting
 _RFC = {

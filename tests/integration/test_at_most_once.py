@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from mailer import Email, WrongState
-from mailer.client import AsyncMailer, Mailer
+from mailer.async_client import AsyncMailer
+from mailer.client import Mailer
 from mailer.errors import InvalidEmail, StoreUnavailable
 from mailer.job import Decision, JobState, RecipientState
 from mailer.loading import load_settings

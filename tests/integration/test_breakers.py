@@ -7,8 +7,8 @@ import pytest
 
 from mailer.store import relays as pauses_of_relays
 from mailer.store.relays import Relays
-from workers.breakers import Breakers
 from workers.clock import ServerClock
+from workers.relays.breakers import Breakers
 
 pytestmark = pytest.mark.parametrize("runner_kind", ["async"])  # as workers run
 RELAY = "smtp.example.com:587"
@@ -24,7 +24,7 @@ def brief(monkeypatch):
 @pytest.fixture
 def breakers(store, monkeypatch):
     """Makes the breakers of one worker each; gives what they have to run later, too."""
-    monkeypatch.setattr("workers.breakers._LOOK_EVERY", 0.01)
+    monkeypatch.setattr("workers.relays.breakers._LOOK_EVERY", 0.01)
     watching, later = [], []
 
     def make(worker):
@@ -112,5 +112,5 @@ def capture(monkeypatch):
 
         debug = info
 
-    monkeypatch.setattr("workers.breakers.log", Log())
+    monkeypatch.setattr("workers.relays.breakers.log", Log())
     return counts

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from mailer.errors import StoreUnavailable
 from mailer.store.limits import Limit, Limits, Rate, Request
 from workers.clock import ServerClock
-from workers.limiter import Limiter, Pass
-from workers.limits import limit_of
+from workers.relays.limiter import Limiter, Pass
+from workers.relays.limits import limit_of
 
 TEN = Limit("ten a second", (Rate(10, 1.0, 0.2),), 0.25)
 HOURLY = Limit("hourly", (Rate(10, 1.0, 0.2), Rate(3600, 3600.0, 20.0)), 0.25)

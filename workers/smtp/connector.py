@@ -9,12 +9,12 @@ import aiosmtplib
 import attrs
 
 from mailer.settings import Settings
-from workers.relay import Relay, Tls
+from workers.relays.relay import Relay, Tls
+from workers.relays.tokens import NoToken
 from workers.smtp.replies import Reply
 from workers.smtp.session import Session
 from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Phase
-from workers.tokens import NoToken
 
 
 @attrs.frozen

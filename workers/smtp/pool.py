@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 
 from mailer.settings import Settings
-from workers.relay import Relay
+from workers.relays.relay import Relay
 from workers.smtp.connector import Connector
 from workers.smtp.session import Check, Session
 from workers.smtp.transaction import Envelope, Segment, Transcript

@@ -7,7 +7,7 @@ import pytest
 import uvloop
 
 from mailer.testing import Options, SmtpServer
-from workers.relay import Relay, Tls
+from workers.relays.relay import Relay, Tls
 from workers.smtp.connector import Connector
 from workers.smtp.timeouts import Timeouts
 

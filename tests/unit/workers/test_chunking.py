@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from workers.outcome import Verdict, classify
+from workers.outcomes.outcome import Verdict, classify
 from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Envelope, Phase
 

@@ -10,12 +10,12 @@ import pytest
 import trustme
 
 from mailer.testing import Options, SmtpServer, add, hang_up_once, say
-from workers.outcome import Verdict, classify
-from workers.relay import Relay, Tls
+from workers.outcomes.outcome import Verdict, classify
+from workers.relays.relay import Relay, Tls
+from workers.relays.tokens import Token
 from workers.smtp.connector import Connector, RelayFault
 from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Dsn, Envelope, Phase
-from workers.tokens import Token
 
 MESSAGE = b"Message-ID: <m@example.com>\r\nSubject: hi\r\n\r\nHello\r\n"
 ONE = Envelope("from@example.com", ["jm@example.org"])

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from workers.hints import wait_in
+from workers.outcomes.hints import wait_in
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import pytest
 from mailer.errors import InvalidSetting
 from mailer.loading import load_settings
 from mailer.store.limits import Limit
-from workers.limits import Limits
-from workers.routes import Group
+from workers.relays.limits import Limits
+from workers.relays.routes import Group
 
 GROUP = Group(("a@gmail.com", "b@x.example", "c@googlemail.com", "d@y.example"), ("main",))
 

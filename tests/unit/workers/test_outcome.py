@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.outcome import Verdict, broken_relay, classify, postponed
+from workers.outcomes.outcome import Verdict, broken_relay, classify, postponed
 from workers.smtp.replies import Reply
 from workers.smtp.transaction import Phase, Transcript
 

@@ -6,7 +6,7 @@ import pytest
 import trustme
 
 from mailer.testing import Action, Fault, Options, SmtpServer, go_away, hang, hang_up_once, say
-from workers.relay import Tls
+from workers.relays.relay import Tls
 from workers.smtp.connector import RelayFault
 from workers.smtp.pool import Pool
 from workers.smtp.timeouts import Timeouts

@@ -2,7 +2,7 @@ import pytest
 
 from mailer.errors import InvalidSetting
 from mailer.settings import Settings
-from workers.relay import Relay, Tls, relays
+from workers.relays.relay import Relay, Tls, relays
 
 SECRET = "s3cr3t"
 

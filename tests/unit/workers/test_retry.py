@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.retry import RetryPolicy
-from workers.retry import GiveUp, Retry, decide
+from workers.outcomes.retry import GiveUp, Retry, decide
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000  # ms
 

@@ -11,8 +11,8 @@ from mailer.message import Message
 from mailer.settings import Settings
 from mailer.store.agenda import Assignment, Lease
 from mailer.store.records import Head
-from workers.relay import relays
-from workers.routes import Routes
+from workers.relays.relay import relays
+from workers.relays.routes import Routes
 
 RELAYS = {name: {"url": f"smtp://{name}.example.com"} for name in ("main", "bulk", "eu", "backup")}
 

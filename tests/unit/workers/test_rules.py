@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from mailer.errors import InvalidSetting
 from mailer.settings import Settings
-from workers.own_rules import rules
-from workers.rules import MESSAGE, RULES, Action, find
+from workers.outcomes.own_rules import rules
+from workers.outcomes.rules import MESSAGE, RULES, Action, find
 from workers.smtp.replies import Reply
 from workers.smtp.transaction import Phase
 

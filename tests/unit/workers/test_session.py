@@ -19,7 +19,7 @@ from mailer.testing import (
     say,
     slow,
 )
-from workers.outcome import Verdict, classify
+from workers.outcomes.outcome import Verdict, classify
 from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Envelope, Phase
 

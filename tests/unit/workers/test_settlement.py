@@ -11,10 +11,10 @@ from mailer.message import Message
 from mailer.retry import RetryPolicy
 from mailer.store.agenda import ENDED, NOW, Assignment, Lease
 from mailer.store.records import Head
-from workers.outcome import Judgement, Outcome, Verdict
-from workers.rules import Action, Rule
-from workers.settlement import Circumstances, fail, hand_back, open_recipients
-from workers.settlement import settle as settle_some
+from workers.outcomes.outcome import Judgement, Outcome, Verdict
+from workers.outcomes.rules import Action, Rule
+from workers.outcomes.settlement import Circumstances, fail, hand_back, open_recipients
+from workers.outcomes.settlement import settle as settle_some
 from workers.smtp.replies import Reply
 from workers.smtp.transaction import Phase
 

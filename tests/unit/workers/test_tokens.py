@@ -8,7 +8,7 @@ import pytest
 
 from mailer.errors import InvalidSetting
 from mailer.sections import RelaySettings
-from workers.tokens import NoToken, Token
+from workers.relays.tokens import NoToken, Token
 
 SECRET = "ya29.s3cr3t"
 
@@ -73,7 +73,7 @@ async def test_a_function_that_fails_keeps_its_words_to_itself(tmp_path, monkeyp
 
 
 async def test_a_command_that_does_not_end_is_killed(monkeypatch, tmp_path):
-    monkeypatch.setattr("workers.tokens._PATIENCE", 0.3)
+    monkeypatch.setattr("workers.relays.tokens._PATIENCE", 0.3)
     started = tmp_path / "started"
     program = (
         "import os, pathlib, time; "

@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 from mailer.errors import StoreUnavailable
 from mailer.job import JobState, Recipient, RecipientState
 from mailer.store.agenda import ENDED, Lease, Result
-from workers.outcome import classify
+from workers.outcomes.outcome import classify
 from workers.smtp.replies import Reply
 from workers.smtp.transaction import Phase, Transcript
 from workers.unknown_users import UnknownUsers

@@ -13,7 +13,7 @@ import attrs
 from mailer.errors import InvalidSetting
 from mailer.sections import RelaySettings
 from mailer.settings import Settings
-from workers.tokens import Token
+from workers.relays.tokens import Token
 
 _PORTS = {"smtp": 25, "smtps": 465, "lmtp": 24}
 _FORMS = (

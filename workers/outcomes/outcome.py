@@ -1,6 +1,6 @@
 """What an SMTP transaction means: pure, from a transcript to a verdict on every recipient.
 
-Each reply is looked up in `workers.rules`. Here stands what depends on more than one reply:
+Each reply is looked up in `rules`. Here stands what depends on more than one reply:
 
 - A reply that is a fault of the relay, anywhere, ends it for all who were not turned away before.
 - A session that broke off before the final dot is one too, unless the message had been refused or
@@ -15,7 +15,7 @@ from itertools import chain, repeat
 
 import attrs
 
-from workers.rules import (
+from workers.outcomes.rules import (
     ACCEPTED,
     BROKEN_OFF,
     NO_SESSION,

@@ -10,7 +10,7 @@ from mailer.errors import InvalidSetting
 from mailer.sections import LimitSettings
 from mailer.settings import Settings
 from mailer.store.limits import Limit, Rate
-from workers.routes import Group, domain_of, pattern
+from workers.relays.routes import Group, domain_of, pattern
 
 _RATE = re.compile(r"(\d{1,9})\s*/\s*(s|sec|second|m|min|minute|h|hour|d|day)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

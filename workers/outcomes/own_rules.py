@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mailer.errors import InvalidSetting
 from mailer.sections import RuleSettings
 from mailer.settings import Settings
-from workers.rules import MESSAGE, RULES, Action, Rule
+from workers.outcomes.rules import MESSAGE, RULES, Action, Rule
 
 _CODE = re.compile(r"[45]\d{0,2}")
 _ENHANCED = re.compile(r"[45x]\.(?:\d|x){1,3}\.(?:\d|x){1,3}")

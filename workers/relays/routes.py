@@ -10,7 +10,7 @@ from mailer.errors import InvalidEmail, InvalidSetting
 from mailer.sections import RouteSettings
 from mailer.settings import Settings
 from mailer.store.agenda import Assignment
-from workers.relay import Relay
+from workers.relays.relay import Relay
 
 
 @attrs.frozen

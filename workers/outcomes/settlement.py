@@ -10,9 +10,9 @@ from mailer.job import Attempt, Decision, JobState, Recipient, RecipientState, e
 from mailer.retry import RetryPolicy
 from mailer.store.agenda import ENDED, NOW, Assignment, Result
 from mailer.store.records import at, milliseconds
-from workers.hints import wait_in
-from workers.outcome import Judgement, Outcome, Verdict
-from workers.retry import GiveUp, decide
+from workers.outcomes.hints import wait_in
+from workers.outcomes.outcome import Judgement, Outcome, Verdict
+from workers.outcomes.retry import GiveUp, decide
 
 _STATES = {
     Verdict.ACCEPTED: RecipientState.ACCEPTED,

@@ -1,0 +1,1 @@
+"""What replies mean, and what becomes of a job."""

@@ -1,0 +1,1 @@
+"""Which relay takes what, and how much of it."""
