@@ -212,13 +212,18 @@ class Calls:
 
 
 def _to_be_tried_again(stored: StoredJob) -> tuple[Recipient, ...]:
-    """Who of an ended job gets another try: never one who was accepted."""
-    accepted = RecipientState.ACCEPTED
+    """Who of an ended job gets another try: never one who was accepted.
+
+    Nor one in doubt, where the job did not end for that reason: a second copy is asked for by name.
+    """
+    done = {RecipientState.ACCEPTED}
+    if stored.job.state is not JobState.UNCONFIRMED:
+        done.add(RecipientState.UNCONFIRMED)
     again = tuple(
-        r if r.state is accepted else msgspec.structs.replace(r, state=RecipientState.PENDING)
+        r if r.state in done else msgspec.structs.replace(r, state=RecipientState.PENDING)
         for r in stored.job.recipients
     )
-    if not stored.has_message or all(r.state is accepted for r in again):
+    if not stored.has_message or all(r.state in done for r in again):
         raise WrongState(
             f"the job {stored.job.id} is {stored.job.state}: nobody is left to send to"
         )

@@ -9,7 +9,7 @@ import attrs
 
 from mailer.errors import AttachmentUnreachable, StoreUnavailable
 from mailer.message import Message
-from mailer.store.agenda import Assignment
+from mailer.store.agenda import Assignment, Commitment
 from mailer.store.keys import LANES
 from mailer.store.limits import Limit, Turn
 from workers.batch import Batch
@@ -149,7 +149,7 @@ class Sender:
         )
         check = partial(self._check, parcel.job, given)
         try:
-            transcript = await seat.transact(build, check, self._before_final(parcel.job))
+            transcript = await seat.transact(build, check, self._before_final(parcel))
             outcome = classify(transcript, len(recipients), self.rules)
         except RelayFault as fault:
             outcome = broken_relay(fault.phase, fault.reply, fault.reason, len(recipients))
@@ -159,10 +159,12 @@ class Sender:
             self.breakers.success(parcel.relay)
         return outcome
 
-    def _before_final(self, job: Assignment) -> Check | None:
+    def _before_final(self, parcel: Parcel) -> Check | None:
         """Give what must be on record before the message is complete; at least once needs none."""
-        once = job.head.delivery == "at-most-once"
-        return partial(self.commits.commit, job.lease) if once else None
+        if parcel.job.head.delivery != "at-most-once":
+            return None
+        made = Commitment(parcel.job.lease, parcel.relay, parcel.recipients)
+        return partial(self.commits.commit, made)
 
     def _check(self, job: Assignment, given: Pass | None) -> None:
         if not self.leases.holds(job.lease):

@@ -80,6 +80,19 @@ class Result:
     bad_addresses: tuple[str, ...] = ()
 
 
+@attrs.frozen
+class Commitment:
+    """A message that is about to be completed.
+
+    Attributes:
+        recipients: who may have it from then on, by address.
+    """
+
+    lease: Lease
+    relay: str
+    recipients: tuple[str, ...]
+
+
 class Pinning(StrEnum):
     """What came of `Agenda.pin`."""
 
@@ -149,11 +162,14 @@ class Agenda:
             ]
         return run_script("finish", keys, args, lambda reply: [bool(done) for done in reply])
 
-    def commit(self, leases: Sequence[Lease]) -> Operation[list[bool]]:
-        """Note that jobs' messages are about to be completed; whether each lease is still held."""
-        keys = [self._keys.job(lease.job_id) for lease in leases]
-        tokens = [lease.token for lease in leases]
-        return run_script("commit", keys, tokens, lambda reply: [ours == 1 for ours in reply])
+    def commit(self, commitments: Sequence[Commitment]) -> Operation[list[bool]]:
+        """Note that messages are about to be completed; whether each lease is still held."""
+        keys, args = [], list[Argument]()
+        for made in commitments:
+            keys.append(self._keys.job(made.lease.job_id))
+            note = {"relay": made.relay, "recipients": made.recipients}
+            args += [made.lease.token, records.encode(note)]
+        return run_script("commit", keys, args, lambda reply: [ours == 1 for ours in reply])
 
     def undispatch(self, ids: Sequence[str]) -> Operation[int]:
         """Make claimed jobs due again that nobody began; the result is their number."""

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from mailer import Attachment, JobState
-from mailer.testing import EmbeddedRedis, SmtpServerThread, eventually, greylist, refuse
+from mailer.testing import EmbeddedRedis, SmtpServerThread, eventually, greylist, lose_reply, refuse
 
 COMMANDS = [
     *("demo", "worker", "flower", "send", "show", "explain", "list"),
@@ -321,3 +321,24 @@ def test_send_takes_a_retry_policy_by_its_name(run, system, smtp, tmp_path):
         job = system.ended(job_id)
     assert [attempt.n for attempt in job.attempts] == [1, 2]
     assert "given up after 2 attempts" in job.attempts[-1].reply
+
+
+def test_a_person_ends_the_doubt_about_an_unconfirmed_email_or_has_it_sent_again(run, system, smtp):
+    smtp.faults += [lose_reply(times=3)]
+    once = {"delivery": "at-most-once"}
+    with system.worker():
+        sent, failed, again = (system.ended(system.enqueue(**once)).id for _ in range(3))
+        listed = run("list", "--state", "unconfirmed").stdout
+        assert all(job_id in listed for job_id in (sent, failed, again))
+        story = run("explain", again).stdout
+        for words in ("dot", "perhaps it was delivered", "mailer resolve", "mailer retry"):
+            assert words in " ".join(story.split())
+        assert run("resolve", sent, "--sent").stdout.split() == [sent, "sent"]
+        assert run("resolve", failed, "--failed").stdout.split() == [failed, "failed"]
+        twice = run("resolve", sent, "--failed")
+        assert (twice.returncode, "not unconfirmed" in twice.stderr) == (1, True)
+        assert smtp.state.count == 3, "nothing was sent by saying so"
+        assert run("retry", again).returncode == 0
+        job = system.ended(again)
+    assert job.state is JobState.SENT
+    assert [m.message_id for m in smtp.received].count(job.message_id) == 2, "as was asked for"

@@ -1,46 +1,56 @@
 """At most once: what is on record before a message is completed, and what follows from it."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 
 from mailer import Email, WrongState
 from mailer.async_client import AsyncMailer
 from mailer.client import Mailer
 from mailer.errors import InvalidEmail, StoreUnavailable
-from mailer.job import Decision, JobState, RecipientState
+from mailer.job import Decision, JobState, Recipient, RecipientState
 from mailer.loading import load_settings
-from mailer.store.agenda import Agenda, Lease
+from mailer.store.agenda import NOW, Agenda, Assignment, Commitment, Lease, Result
 from mailer.store.keys import Keys
 from workers.commits import Commits
 from workers.leases import LeaseLost
 
-BRIEF, PAST_IT = 0.03, 0.05  # seconds of a lease that is to run out
+BRIEF, PAST_IT = 0.2, 0.25  # seconds of a lease that is to run out, but not before a commit
+ANN, BOB = "ann@example.org", "bob@example.org"
+
+
+def commitment(begun: Assignment, *recipients: str) -> Commitment:
+    """Say that the message is about to be completed, by default for all recipients."""
+    everybody = tuple(r.address for r in begun.recipients)
+    return Commitment(begun.lease, "main", recipients or everybody)
 
 
 class TestCommit:
     async def test_the_holder_of_the_lease_may_go_on(self, store):
         begun = await store.begun()
-        assert await store.run(store.agenda.commit([begun.lease])) == [True]
+        assert await store.run(store.agenda.commit([commitment(begun)])) == [True]
         assert b"committed" in store.record(begun.lease.job_id)
 
     async def test_a_stale_token_may_not(self, store):
         begun = await store.begun()
         stale = Lease(begun.lease.job_id, begun.lease.token - 1)
         unknown = Lease("nosuch", 1)
-        answers = await store.run(store.agenda.commit([stale, begun.lease, unknown]))
+        made = [Commitment(lease, "main", ()) for lease in (stale, begun.lease, unknown)]
+        answers = await store.run(store.agenda.commit(made))
         assert answers == [False, True, False]
 
     async def test_nor_may_one_whose_lease_is_over(self, store):
         (job_id,) = await store.enqueued()
         (begun,) = await store.run(store.agenda.begin([job_id], "w1", BRIEF))
         await asyncio.sleep(PAST_IT)
-        assert await store.run(store.agenda.commit([begun.lease])) == [False]
+        assert await store.run(store.agenda.commit([commitment(begun)])) == [False]
         assert b"committed" not in store.record(job_id)
 
     async def test_a_result_ends_it(self, store):
         begun = await store.begun()
-        await store.run(store.agenda.commit([begun.lease]))
+        await store.run(store.agenda.commit([commitment(begun)]))
         deferred = store.result(begun, JobState.DEFERRED, store.now_ms())
         assert await store.run(store.agenda.finish([deferred])) == [True]
         assert b"committed" not in store.record(begun.lease.job_id)
@@ -55,7 +65,7 @@ class TestTakeover:
         (job_id,) = await store.enqueued(to=["ann@example.org", "bob@example.org"])
         (begun,) = await store.run(store.agenda.begin([job_id], "w1", BRIEF))
         if committed:
-            assert await store.run(store.agenda.commit([begun.lease])) == [True]
+            assert await store.run(store.agenda.commit([commitment(begun)])) == [True]
         await asyncio.sleep(PAST_IT)
         return job_id, await store.run(store.agenda.begin([job_id], "w2", 60))
 
@@ -68,10 +78,45 @@ class TestTakeover:
         assert "perhaps it was delivered" in job.recipients[0].reply
         (attempt,) = job.attempts
         assert (attempt.decision, attempt.phase, attempt.worker) == ("interrupted", "dot", "w1")
+        assert (attempt.relay, attempt.reply) == ("main", job.recipients[0].reply)
 
     async def test_what_was_not_is(self, store):
         _, (begun,) = await self.lost(store, committed=False)
         assert begun.lease.token == 2
+
+    async def test_those_who_were_not_in_the_message_are_sent_to(self, store):
+        """Ann is in doubt, Bob is not: he gets it, and the job ends as unconfirmed for her."""
+        (job_id,) = await store.enqueued(to=[ANN, BOB])
+        (begun,) = await store.run(store.agenda.begin([job_id], "w1", BRIEF))
+        await store.run(store.agenda.commit([commitment(begun, ANN)]))
+        await asyncio.sleep(PAST_IT)
+        (again,) = await store.run(store.agenda.begin([job_id], "w2", BRIEF))
+        states = {r.address: r.state for r in again.recipients}
+        assert states == {ANN: RecipientState.UNCONFIRMED, BOB: RecipientState.PENDING}
+        await asyncio.sleep(PAST_IT)
+        (third,) = await store.run(store.agenda.begin([job_id], "w3", 60))
+        assert third.recipients == again.recipients, "the second attempt had said nothing of Bob"
+
+    async def test_those_who_were_not_in_it_are_not_in_doubt_when_it_has_expired(self, store):
+        soon = datetime.now(UTC) + timedelta(seconds=1.5)
+        (job_id,) = await store.enqueued(to=[ANN, BOB], expires_at=soon)
+        (begun,) = await store.run(store.agenda.begin([job_id], "w1", BRIEF))
+        await store.run(store.agenda.commit([commitment(begun, ANN)]))
+        await asyncio.sleep((soon - datetime.now(UTC)).total_seconds() + PAST_IT)
+        assert await store.run(store.agenda.begin([job_id], "w2", 60)) == []
+        job = await store.job(job_id)
+        assert job.state is JobState.UNCONFIRMED
+        assert [r.state for r in job.recipients] == ["unconfirmed", "pending"]
+
+    async def test_when_the_others_are_suppressed_the_doubt_remains(self, store):
+        begun = await store.begun(to=[ANN, BOB])
+        doubt = Recipient(ANN, RecipientState.UNCONFIRMED, "lost")
+        later = Recipient(BOB, RecipientState.DEFERRED, "450 no")
+        result = Result(begun.lease, JobState.DEFERRED, NOW, 1, (doubt, later), None)
+        await store.run(store.agenda.finish([result]))
+        await store.run(store.suppressions.add([BOB], None, "bounced", "api"))
+        assert await store.run(store.agenda.begin([begun.lease.job_id], "w2", 60)) == []
+        assert await store.state(begun.lease.job_id) is JobState.UNCONFIRMED
 
 
 class TestCommits:
@@ -81,26 +126,27 @@ class TestCommits:
         ids = await store.enqueued(30)
         begun = await store.run(store.agenda.begin(ids, "w1", 60))
         commits = Commits(store.agenda, store.runner)
-        leases = [b.lease for b in begun]
-        stale = [Lease(lease.job_id, 99) for lease in leases[::3]]
+        ours = list(map(commitment, begun))
+        stale = [attrs.evolve(made, lease=Lease(made.lease.job_id, 99)) for made in ours[::3]]
         answers = await asyncio.gather(
-            *map(commits.commit, [*leases, *stale]), return_exceptions=True
+            *map(commits.commit, [*ours, *stale]), return_exceptions=True
         )
         assert answers[:30] == [None] * 30
         assert {type(answer) for answer in answers[30:]} == {LeaseLost}
 
-    async def test_without_the_store_nobody_may_go_on(self, store, monkeypatch):
+    @pytest.mark.parametrize("error", [StoreUnavailable("away"), ValueError("a fault of ours")])
+    async def test_without_an_answer_nobody_may_go_on(self, store, monkeypatch, error):
         begun = await store.begun()
         commits = Commits(store.agenda, store.runner)
 
         async def away(_):
-            raise StoreUnavailable("away")
+            raise error
 
         monkeypatch.setattr(type(store.runner), "run", lambda _, operation: away(operation))
-        with pytest.raises(StoreUnavailable):
-            await commits.commit(begun.lease)
+        with pytest.raises(type(error)):
+            await asyncio.wait_for(commits.commit(commitment(begun)), 5)
         monkeypatch.undo()
-        await commits.commit(begun.lease)
+        await commits.commit(commitment(begun))
 
 
 # a person's word
@@ -127,7 +173,7 @@ async def test_a_person_ends_the_doubt(redis_server, key_prefix, resolving, sent
             await resolving(job_id, sent=sent)
         agenda, run = Agenda(Keys(key_prefix)), mailer._runner.run
         (begun,) = run(agenda.begin([job_id], "w1", BRIEF))
-        run(agenda.commit([begun.lease]))
+        run(agenda.commit([commitment(begun)]))
         await asyncio.sleep(PAST_IT)
         assert run(agenda.begin([job_id], "w2", 60)) == []
         assert await resolving(job_id, sent=sent) is JobState(state)
@@ -143,6 +189,24 @@ async def test_a_person_ends_the_doubt(redis_server, key_prefix, resolving, sent
         else:
             mailer.retry(job_id)
             assert mailer.get(job_id).state is JobState.QUEUED
+
+
+async def test_to_retry_a_canceled_job_sends_no_second_copy_to_those_in_doubt(
+    redis_server, key_prefix
+):
+    settings = load_settings(redis_url=redis_server.url, key_prefix=key_prefix)
+    with Mailer(settings=settings) as mailer:
+        job_id = mailer.enqueue(Email(from_email="a@b.example", to=[ANN, BOB], text="x")).id
+        agenda, run = Agenda(Keys(key_prefix)), mailer._runner.run
+        (begun,) = run(agenda.begin([job_id], "w1", 60))
+        doubt = Recipient(ANN, RecipientState.UNCONFIRMED, "lost")
+        people = (doubt, Recipient(BOB, RecipientState.DEFERRED, "450 no"))
+        later = mailer.get(job_id).updated_at + timedelta(hours=1)
+        due = round(later.timestamp() * 1000)
+        run(agenda.finish([Result(begun.lease, JobState.DEFERRED, due, 1, people, None)]))
+        assert mailer.cancel(job_id)
+        mailer.retry(job_id)
+        assert [r.state for r in mailer.get(job_id).recipients] == ["unconfirmed", "pending"]
 
 
 def test_the_word_at_most_once_is_checked():

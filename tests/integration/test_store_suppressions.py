@@ -210,6 +210,7 @@ class TestBegin:
         assert await begin(store, job_id) == []
         job = await store.job(job_id)
         assert job.state is JobState.UNCONFIRMED
+        assert await states(store, job_id) == [RecipientState.UNCONFIRMED], "it can be resolved"
         assert [a.decision for a in job.attempts] == [Decision.INTERRUPTED]
         late = Result(begun.lease, JobState.SENT, ENDED, 1, begun.recipients, None)
         assert await store.run(store.agenda.finish([late])) == [False], "its token is over"

@@ -28,7 +28,7 @@ from mailer.enqueueing import new_job
 from mailer.errors import InvalidArgument, InvalidEmail
 from mailer.job import TRANSITIONS, Decision, JobState, Priority, Recipient, RecipientState
 from mailer.loading import load_settings
-from mailer.store.agenda import ENDED, NOW, Agenda, Assignment, Result
+from mailer.store.agenda import ENDED, NOW, Agenda, Assignment, Commitment, Lease, Result
 from mailer.store.jobs import Jobs, NewJob
 from mailer.store.keys import LANES, Keys
 from mailer.store.runners import SyncRunner
@@ -57,7 +57,8 @@ class Model:
     lease: int = 0
     tries: int = 0
     interruptions: int = 0
-    committed: bool = False  # the message may have been completed since it was begun
+    committed: list[str] = attrs.field(factory=list)  # who may have it since it was begun
+    completed: dict[str, int] = attrs.field(factory=dict)  # recipient → token of an unheard attempt
     people: dict[str, RecipientState] = attrs.field(factory=dict)
     tags: tuple[str, ...] = ()
 
@@ -65,17 +66,23 @@ class Model:
     def open(self) -> list[str]:
         return [address for address, state in self.people.items() if state is PENDING]
 
-    def suppress(self, entries: set[tuple[str, str | None]]) -> bool:
-        """Leave out who is on the list; tell whether nobody is left for that reason."""
+    def doubt(self, whom: list[str]) -> None:
+        self.people |= dict.fromkeys(set(whom) & set(self.open), UNCONFIRMED)
+
+    def suppress(self, entries: set[tuple[str, str | None]], *, lost: bool) -> None:
+        """Leave out who is on the list; all may be in doubt, if a worker was lost."""
         before = self.open
-        for address in before:
-            if any((address, tag) in entries for tag in (None, *self.tags)):
-                self.people[address] = SUPPRESSED
-        return bool(before) and not self.open
+        on_list = [a for a in before if any((a, tag) in entries for tag in (None, *self.tags))]
+        if lost and not self.committed and on_list == before:
+            self.doubt(before)
+        else:
+            self.people |= dict.fromkeys(on_list, SUPPRESSED)
 
     @property
     def end(self) -> JobState:
         """Name the state of one of which nobody is open."""
+        if UNCONFIRMED in self.people.values():
+            return JobState.UNCONFIRMED
         if ACCEPTED in self.people.values():
             return JobState.PARTIALLY_SENT
         return JobState.SUPPRESSED
@@ -96,6 +103,7 @@ class Protocol(RuleBasedStateMachine):
         self.once: dict[str, str] = {}
         self.jobs_made = 0
         self.held: list[Assignment] = []  # every assignment ever given, stale ones included
+        self.parcels: dict[Lease, list[str]] = {}  # an attempt is one transaction
         self.seen: dict[str, JobState] = {}
 
     def teardown(self):
@@ -167,7 +175,8 @@ class Protocol(RuleBasedStateMachine):
             people = {recipient.address: PENDING for recipient in job.recipients}
             made = Model(state, job.priority, due, job.expires_ms, due)
             made.people, made.tags = people, job.head.tags
-            if made.suppress(self.suppressed):
+            made.suppress(self.suppressed, lost=False)
+            if not made.open:
                 made.state, made.on_agenda = JobState.SUPPRESSED, None
             self.model[job.id] = made
 
@@ -233,7 +242,7 @@ class Protocol(RuleBasedStateMachine):
         job.people = {r.address: r.state for r in people}
         assert self.run(self.jobs.revive(stored, people))
         job.state, job.due, job.on_agenda = JobState.QUEUED, self.now, self.now
-        job.tries, job.expires = 0, 0
+        job.tries, job.expires, job.completed = 0, 0, {}  # a person's risk
         if twice:
             assert not self.run(self.jobs.revive(stored, people))
 
@@ -271,19 +280,20 @@ class Protocol(RuleBasedStateMachine):
             if waiting and 0 < job.expires <= self.now:
                 job.state, job.on_agenda = JobState.EXPIRED, None
                 continue
+            if not waiting and not lost:
+                continue
             job.interruptions += lost
-            if lost and (job.committed or 0 < job.expires <= self.now):
-                job.state, job.on_agenda = JobState.UNCONFIRMED, None
-                job.people |= dict.fromkeys(job.open, UNCONFIRMED)
-                job.committed = False
-                job.token += 1
-            elif (waiting or lost) and job.suppress(self.suppressed):
-                job.state, job.on_agenda = JobState.UNCONFIRMED if lost else job.end, None
-                job.committed = False
-                job.token += 1
-            elif waiting or lost:
+            over = 0 < job.expires <= self.now
+            if lost and (over or job.committed):
+                job.doubt(job.committed or job.open)
+            if not over:
+                job.suppress(self.suppressed, lost=lost)
+            job.token += 1
+            job.committed = []
+            if over or not job.open:
+                job.state, job.on_agenda = job.end, None
+            else:
                 job.state = JobState.SENDING
-                job.token += 1
                 job.lease = job.on_agenda = self.now + LEASE
                 expected.append((job_id, job.token, job.tries, job.lane, job.open))
         begun = self.run(self.agenda.begin(ids, "w", LEASE / 1000))
@@ -324,7 +334,7 @@ class Protocol(RuleBasedStateMachine):
         if current:
             job.state, job.tries = outcome, begun.tries + 1
             job.people = {r.address: r.state for r in people}
-            job.on_agenda, job.committed = None, False
+            job.on_agenda, job.committed, job.completed = None, [], {}
             if not outcome.ended:
                 job.due = job.on_agenda = self.now if due == NOW else due
 
@@ -332,13 +342,18 @@ class Protocol(RuleBasedStateMachine):
     @rule(data=st.data())
     def commit(self, data):
         """Ask to complete messages: allowed to the holders of leases that are not over, alone."""
-        leases = data.draw(st.lists(st.sampled_from(self.held), min_size=1, max_size=4))
-        ours = []
-        for begun in leases:
+        made, ours = [], []
+        for begun in data.draw(st.lists(st.sampled_from(self.held), min_size=1, max_size=4)):
             job = self.model[begun.lease.job_id]
+            some = st.lists(st.sampled_from(self._open(begun)), min_size=1, unique=True)
+            whom = self.parcels.setdefault(begun.lease, data.draw(some))
+            made.append(Commitment(begun.lease, "main", tuple(whom)))
             ours.append(self._is_current(begun) and job.lease > self.now)
-            job.committed |= ours[-1]
-        assert self.run(self.agenda.commit([b.lease for b in leases])) == ours
+            if ours[-1]:
+                job.committed = whom
+                for address in whom:  # no other attempt, unheard of, may have sent to them
+                    assert job.completed.setdefault(address, begun.lease.token) == begun.lease.token
+        assert self.run(self.agenda.commit(made)) == ours
 
     @precondition(lambda self: any(j.state is JobState.UNCONFIRMED for j in self.model.values()))
     @rule(data=st.data(), sent=st.booleans(), twice=st.booleans())

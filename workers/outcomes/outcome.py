@@ -193,15 +193,17 @@ def _broken_off(
     rule: Rule,
     word: tuple[Phase, Reply] | None = None,
 ) -> Outcome:
-    """Keep what was said for good about single recipients; the others were not tried."""
+    """Keep what was said for good about single recipients, and doubts; others were not tried."""
     phase, reply = word or (transcript.phase, None)
     reason = str(reply or transcript.failure)
     untried = Judgement(Verdict.UNTRIED, reason, rule)
+    # whoever was accepted at RCPT may have the message, though another reply was the relay's fault
+    kept = {Verdict.ACCEPTED, Verdict.REFUSED}
+    kept |= {Verdict.UNKNOWN} if transcript.phase is Phase.DOT else set()
     finals, judgements = _finals(transcript, rules), []
     for said in _about(transcript):
         last = next(finals) if said.positive else _judged(Phase.RCPT, said, transcript, rules)
-        for_good = last.judgement.verdict in {Verdict.ACCEPTED, Verdict.REFUSED}
-        judgements.append(last.judgement if for_good else untried)
+        judgements.append(last.judgement if last.judgement.verdict in kept else untried)
     judgements += [untried] * (recipients - len(judgements))
     return Outcome(phase, judgements, reply, reason, rule, relay_fault=reason)
 

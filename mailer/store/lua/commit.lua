@@ -2,7 +2,7 @@
 -- server knows whether they left. Only the holder of a current lease can.
 --
 -- KEYS  the jobs' records
--- ARGV  the token of each
+-- ARGV  for each job: token, the relay and the recipients of the message (JSON)
 -- Returns  for each job 1, or 0 where the lease is lost or over: its message must not be completed
 
 -- Where memory is full, Redis refuses no write of a script that has written before.
@@ -12,8 +12,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local reply = {}
 for i, record in ipairs(KEYS) do
   local job = redis.call('HMGET', record, 'state', 'token', 'lease')
-  local ours = job[1] == 'sending' and job[2] == ARGV[i] and tonumber(job[3]) > now
-  if ours then redis.call('HSET', record, 'committed', now) end
+  local ours = job[1] == 'sending' and job[2] == ARGV[2 * i - 1] and tonumber(job[3]) > now
+  if ours then redis.call('HSET', record, 'committed', ARGV[2 * i]) end
   reply[i] = ours and 1 or 0
 end
 return reply

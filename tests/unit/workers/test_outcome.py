@@ -1,3 +1,4 @@
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -188,6 +189,21 @@ FAULTS = {
     "421 to a RCPT, and all goes on": (
         heard(OK, [OK, BUSY], GO, OK, phase=Phase.DOT),
         [ACCEPTED, UNTRIED],
+        421,
+    ),
+    "421 to a RCPT, and the reply to the message lost": (
+        heard(OK, [OK, BUSY], GO, failure=CLOSED),
+        [LOST, UNTRIED],
+        421,
+    ),
+    "421 to a RCPT, and broke off in the message": (
+        heard(OK, [OK, BUSY], GO, phase=Phase.DATA, failure=CLOSED),
+        [UNTRIED, UNTRIED],
+        421,
+    ),
+    "421 for one recipient of LMTP, and the reply for the other lost": (
+        attrs.evolve(heard(OK, [OK, OK], GO, BUSY, failure=CLOSED), lmtp=True),
+        [UNTRIED, LOST],
         421,
     ),
     "421 to DATA": (
