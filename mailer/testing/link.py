@@ -87,6 +87,8 @@ class SlowLink:
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(self._delay)  # what is under way arrives
+        except asyncio.CancelledError:  # asyncio's own callback could not bear it
+            pass
         finally:
             for way in ways:
                 way.cancel()
