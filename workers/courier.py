@@ -198,7 +198,7 @@ class Courier:
             async with asyncio.timeout(self._settings.shutdown_seconds):
                 await self._journal.emptied()
         except TimeoutError:
-            log.error("results lost with this worker; their jobs are sent again")
+            log.error("results lost with this worker; others take its jobs over")
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.store_timeout_seconds):
                 await self._unknown_users.emptied()

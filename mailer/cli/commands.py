@@ -181,8 +181,8 @@ def explain(job_id: JobId) -> None:
     from mailer.cli.explain import story  # noqa: PLC0415 - only here
 
     with _mailer() as mailer:
-        job, pauses = mailer.get(job_id), mailer.paused_relays()
-    views.console.print(story(job, pauses, datetime.now(UTC)))
+        job, pauses, paces = mailer.get(job_id), mailer.paused_relays(), mailer.paces()
+    views.console.print(story(job, pauses, paces, datetime.now(UTC)))
 
 
 @app.command(name="list", epilog="Example: `mailer list --state deferred --limit 20`")

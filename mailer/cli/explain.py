@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -9,6 +10,7 @@ from rich.text import Text
 
 from mailer.cli.times import how_long, shown
 from mailer.job import Attempt, Decision, Job, JobState, RecipientState
+from mailer.store.limits import Pace
 from mailer.store.relays import RelayPause
 
 _SOON = timedelta(seconds=2)  # past its time, and no reason for worry
@@ -26,12 +28,18 @@ _ENDS = {
 }
 
 
-def standing(job: Job, pauses: Mapping[str, RelayPause], now: datetime) -> Iterator[str]:
+def standing(
+    job: Job,
+    pauses: Mapping[str, RelayPause],
+    now: datetime,
+    paces: Mapping[str, Pace] = MappingProxyType({}),
+) -> Iterator[str]:
     """Say where a job stands, in sentences: what it waits for, and until when.
 
     Args:
         pauses: the relays that are paused, by name.
         now: by any clock; a few seconds of error do no harm.
+        paces: the domains and relays that want less to be sent, by the limit's name.
     """
     if job.state.ended:
         yield f"{job.state} since {shown(job.updated_at)}: {_ENDS[job.state]}."
@@ -45,9 +53,14 @@ def standing(job: Job, pauses: Mapping[str, RelayPause], now: datetime) -> Itera
         for pause in pauses.values():
             if pause.relay in tried or f"relay {pause.relay} " in (job.held or ""):
                 yield _paused(pause, now)
+        for pace in paces.values():
+            if job.held and job.held.startswith(f"{pace.name} "):
+                yield f"{pace.name} takes a message every {pace.interval:g} s: {pace.reason}."
 
 
-def story(job: Job, pauses: Mapping[str, RelayPause], now: datetime) -> RenderableType:
+def story(
+    job: Job, pauses: Mapping[str, RelayPause], paces: Mapping[str, Pace], now: datetime
+) -> RenderableType:
     """Tell it to a person."""
     parts: list[RenderableType] = [
         Text(f"{job.id}  {job.state}", style="bold"),
@@ -58,7 +71,7 @@ def story(job: Job, pauses: Mapping[str, RelayPause], now: datetime) -> Renderab
     for attempt in job.attempts:
         parts.append(Text(f"{shown(attempt.started_at)}  {_headline(attempt)}"))
         parts += [Padding(Text(line), (0, 0, 0, 4)) for line in _lines(attempt)]
-    parts += [Text(""), *(Text(line) for line in standing(job, pauses, now))]
+    parts += [Text(""), *(Text(line) for line in standing(job, pauses, now, paces))]
     parts += [Text(line) for line in _left(job)]
     return Group(*parts)
 

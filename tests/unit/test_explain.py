@@ -8,6 +8,7 @@ from rich.console import Console
 
 from mailer.cli.explain import standing, story
 from mailer.job import Attempt, Decision, Job, JobState, Recipient, RecipientState
+from mailer.store.limits import Pace
 from mailer.store.relays import RelayPause
 
 T = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -108,6 +109,14 @@ def test_the_pause_of_a_relay_that_concerns_it_is_named_with_its_reason():
     assert over.endswith("The next email tries it.")
 
 
+def test_the_pace_that_holds_it_is_named_with_what_the_server_said():
+    held = job(next_attempt_at=after(8), held="domain example.org is used up for now")
+    pace = Pace("domain example.org", 2.0, T, "450 too many")
+    paces = {pace.name: pace, "relay main": Pace("relay main", 1.0, T, "421 busy")}
+    *_, sentence = standing(held, {}, T, paces)
+    assert sentence == "domain example.org takes a message every 2 s: 450 too many."
+
+
 def test_an_expiry_ahead_is_told():
     waiting = job(next_attempt_at=T, expires_at=after(60))
     assert list(standing(waiting, {}, T)) == ["It is due now.", f"It expires at {shown(60)}."]
@@ -129,7 +138,7 @@ def test_the_story_has_each_attempt_with_all_replies_and_who_is_left():
         ),
     )
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(story(told, {}, T))
+    console.print(story(told, {}, {}, T))
     text = console.export_text()
     for part in (
         "enqueued",
