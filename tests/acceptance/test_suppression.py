@@ -68,8 +68,9 @@ def test_unknown_users_come_on_the_list_where_that_is_wanted(system, smtp):
 def test_a_worker_that_is_stopped_has_put_them_on_the_list(system, smtp):
     smtp.faults.append(refuse("nobody"))
     people = [f"nobody{i}@example.org" for i in range(50)]
-    with system.worker(MAILER_SUPPRESS_UNKNOWN_USERS="true"):
+    with system.worker(MAILER_SUPPRESS_UNKNOWN_USERS="true") as worker:
         system.ended(system.enqueue(people))
+        worker.stop()
     assert sorted(e.address for e in system.mailer.suppressions()) == sorted(people)
 
 
