@@ -96,18 +96,19 @@ async def _relay(relay: Relay, settings: Settings) -> Finding:
         session = await connector()
     except RelayFault as fault:
         found = f"{relay.name}: {fault.phase}: {fault.reason}"
-        return Finding("relay", Verdict.BAD, found, _advice(fault.phase))
+        setting = f"relays.{relay.name}.url" if settings.relays else "MAILER_RELAY_URL"
+        return Finding("relay", Verdict.BAD, found, _advice(fault.phase, setting))
     await session.quit()
     signed_in = f", signed in as {relay.username}" if relay.username else ""
     offers = ", ".join(sorted(session.extensions)) or "no extensions"
     return Finding("relay", Verdict.GOOD, f"{relay.name}, TLS {relay.tls}{signed_in}; {offers}")
 
 
-def _advice(phase: str) -> str:
+def _advice(phase: str, setting: str) -> str:
     return {
-        "connect": "check host and port in MAILER_RELAY_URL, and the firewall",
+        "connect": f"check host and port in {setting}, and the firewall",
         "tls": "check the certificate's name and issuer; smtps:// is for port 465",
-        "auth": "check user and password in MAILER_RELAY_URL; special characters are %-encoded",
+        "auth": f"check user and password in {setting}; special characters are %-encoded",
     }.get(phase, "")
 
 

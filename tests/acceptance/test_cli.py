@@ -212,6 +212,13 @@ def test_doctor_of_a_relay_that_is_not_there(run):
     assert "MAILER_RELAY_URL" in found["relay"]["advice"]
 
 
+def test_doctor_names_the_table_of_a_relay_that_is_not_there(run, tmp_path):
+    config = tmp_path / "mailer.toml"
+    config.write_text('[relays.backup]\nurl = "smtp://127.0.0.1:1"\n')
+    found = findings(run("doctor", "--json", MAILER_CONFIG=str(config)))
+    assert "relays.backup.url" in found["relay"]["advice"]
+
+
 def test_worker_starts_by_celerys_own_command_and_by_ours(system, tmp_path):
     for words in (["celery", "-A", "workers", "worker", "-n", "c@%h"], ["mailer.cli", "worker"]):
         job_id = system.enqueue()
