@@ -212,7 +212,8 @@ def test_doctor_of_a_relay_that_is_not_there(run):
     assert "MAILER_RELAY_URL" in found["relay"]["advice"]
 
 
-def test_doctor_names_the_table_of_a_relay_that_is_not_there(run, tmp_path):
+def test_doctor_names_the_table_of_a_relay_that_is_not_there(run, system, tmp_path):
+    del system.settings["MAILER_RELAY_URL"]
     config = tmp_path / "mailer.toml"
     config.write_text('[relays.backup]\nurl = "smtp://127.0.0.1:1"\n')
     found = findings(run("doctor", "--json", MAILER_CONFIG=str(config)))
