@@ -35,13 +35,15 @@ class AsyncMailer:
             settings.redis_url.get_secret_value(), settings.store_timeout_seconds
         )
 
-    async def enqueue(self, email: Email) -> Receipt:
+    async def enqueue(self, email: Email, *, durable: bool | None = None) -> Receipt:
         """See `Mailer.enqueue`."""
-        return await self._run(self._calls.enqueue(email))
+        return await self._run(self._calls.enqueue(email, durable))
 
-    async def enqueue_many(self, emails: Iterable[Email]) -> list[Receipt]:
+    async def enqueue_many(
+        self, emails: Iterable[Email], *, durable: bool | None = None
+    ) -> list[Receipt]:
         """See `Mailer.enqueue_many`."""
-        return await self._run(self._calls.enqueue_many(emails))
+        return await self._run(self._calls.enqueue_many(emails, durable))
 
     async def get(self, job_id: str) -> Job:
         """See `Mailer.get`."""

@@ -18,6 +18,7 @@ from mailer.errors import (
     InvalidArgument,
     InvalidEmail,
     MailerError,
+    NotDurable,
     StoreUnavailable,
     WaitTimeout,
     WrongState,
@@ -28,7 +29,8 @@ from mailer.preview import preview, rendered
 from mailer.settings import Settings
 from mailer.steps import Call, Pause, Reading, Together
 from mailer.store.blobs import Blobs, MissingBlobs
-from mailer.store.jobs import INLINE_BYTES, Jobs, NewJob, StoredJob
+from mailer.store.durability import Durability
+from mailer.store.jobs import INLINE_BYTES, Capacity, Jobs, NewJob, StoredJob
 from mailer.store.keys import Keys
 from mailer.store.limits import Limits, Pace
 from mailer.store.records import milliseconds
@@ -51,18 +53,26 @@ class Calls:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         keys = Keys(settings.key_prefix)
-        self._jobs = Jobs(keys, idempotency_seconds=settings.idempotency_seconds)
+        self._jobs = Jobs(
+            keys,
+            idempotency_seconds=settings.idempotency_seconds,
+            capacity=Capacity(settings.max_backlog, settings.max_memory_share),
+        )
+        self._durability = Durability(settings.durable_replicas, settings.store_timeout_seconds)
+        self._can_be_durable = False  # unknown yet
         self._blobs = Blobs(keys)
         self._relays = Relays(keys)
         self._limits = Limits(keys)
         self.suppressing = Suppressing(keys)
 
-    def enqueue(self, email: Email) -> Call[Receipt]:
+    def enqueue(self, email: Email, durable: bool | None) -> Call[Receipt]:
+        yield from self._prepare(durable)
         job = yield from self._new_job(email)
-        receipts = yield from self._record([job])
+        receipts = yield from self._record([job], durable)
         return receipts[0]
 
-    def enqueue_many(self, emails: Iterable[Email]) -> Call[list[Receipt]]:
+    def enqueue_many(self, emails: Iterable[Email], durable: bool | None) -> Call[list[Receipt]]:
+        yield from self._prepare(durable)
         receipts: list[Receipt] = []
         chunk = _Chunk()
         mistake: InvalidEmail | None = None
@@ -74,14 +84,14 @@ class Calls:
                     place = len(receipts) + len(chunk.jobs)
                     mistake = InvalidEmail(f"emails[{place}].{error.field}", error.reason)
                 if chunk.jobs and (chunk.is_full or mistake):
-                    receipts += yield from self._record(chunk.jobs, first=len(receipts))
+                    receipts += yield from self._record(chunk.jobs, durable, len(receipts))
                     chunk = _Chunk()
                 if mistake:
                     raise mistake
             if chunk.jobs:
-                receipts += yield from self._record(chunk.jobs, first=len(receipts))
+                receipts += yield from self._record(chunk.jobs, durable, len(receipts))
         except MailerError as error:
-            error.receipts = receipts
+            error.receipts = [*receipts, *error.receipts]
             raise
         return receipts
 
@@ -175,16 +185,43 @@ class Calls:
         paused: dict[str, RelayPause] = yield self._relays.pauses()
         return paused
 
-    def _record(self, jobs: Sequence[NewJob], first: int | None = None) -> Call[Sequence[Receipt]]:
+    def _prepare(self, durable: bool | None) -> Call[None]:
+        """Refuse what the server can't do, before anything is stored."""
+        if self._is_durable(durable) and not self._can_be_durable:
+            yield Together(self._durability.requirements())
+            self._can_be_durable = True
+
+    def _is_durable(self, durable: bool | None) -> bool:
+        return self._settings.durable if durable is None else durable
+
+    def _record(
+        self, jobs: Sequence[NewJob], durable: bool | None, first: int | None = None
+    ) -> Call[Sequence[Receipt]]:
         """Record jobs, and upload first those of their blobs that the store lacks."""
         contents = ChainMap(*(dict(job.blobs) for job in jobs if job.blobs))
         for _ in range(_MOST_UPLOADS):
-            answer: Sequence[Receipt] | MissingBlobs = yield self._jobs.enqueue(jobs, first=first)
+            answer = yield from self._enqueue(jobs, durable, first)
             if not isinstance(answer, MissingBlobs):
                 return answer
             for digest in answer.digests:
                 yield self._blobs.upload(digest, contents[digest])
         raise StoreUnavailable("Redis loses attachments at once; its maxmemory-policy is to blame")
+
+    def _enqueue(
+        self, jobs: Sequence[NewJob], durable: bool | None, first: int | None
+    ) -> Call[Sequence[Receipt] | MissingBlobs]:
+        answer: Sequence[Receipt] | MissingBlobs
+        enqueue = self._jobs.enqueue(jobs, first=first)
+        if not self._is_durable(durable):
+            answer = yield enqueue
+            return answer
+        # together, for Redis waits for what the same connection has written
+        answer, problem = yield Together([enqueue, self._durability.awaited()])
+        if problem and not isinstance(answer, MissingBlobs):
+            error = NotDurable(problem)
+            error.receipts = answer
+            raise error
+        return answer
 
     def _blob(self, source: Source) -> Call[bytes]:
         content = bytearray()

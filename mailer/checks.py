@@ -140,7 +140,7 @@ def metadata(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return MappingProxyType(held)
 
 
-def idempotency_key(value: str | None) -> str | None:
+def key(value: str | None) -> str | None:
     """Accept any text that is not empty."""
     if body(value) == "":
         raise InvalidEmail("", "is empty; leave it out instead")

@@ -42,24 +42,34 @@ class Mailer:
             settings.redis_url.get_secret_value(), settings.store_timeout_seconds
         )
 
-    def enqueue(self, email: Email) -> Receipt:
+    def enqueue(self, email: Email, *, durable: bool | None = None) -> Receipt:
         """Record ``email`` as a job, in one atomic round trip.
+
+        Args:
+            durable: return only once it is on Redis's disk, or on replicas; without it,
+                ``MAILER_DURABLE`` decides.
 
         Raises:
             InvalidEmail: with the field that is wrong; nothing was stored.
             IdempotencyConflict: the key is known with other content; nothing was stored.
+            QueueFull: too much waits already, or memory is short; nothing was stored.
+            InvalidSetting: the server can't make it durable; nothing was stored.
+            NotDurable: it is stored, and it is unknown whether durably.
         """
-        return self._run(self._calls.enqueue(email))
+        return self._run(self._calls.enqueue(email, durable))
 
-    def enqueue_many(self, emails: Iterable[Email]) -> list[Receipt]:
+    def enqueue_many(
+        self, emails: Iterable[Email], *, durable: bool | None = None
+    ) -> list[Receipt]:
         """Record any number of emails, streamed in chunks; each chunk is stored whole or not.
 
         Raises:
             InvalidEmail, IdempotencyConflict: naming the email, such as ``emails[150].to``.
+            QueueFull, InvalidSetting, NotDurable: see `enqueue`.
 
         Whatever it raises, the error's ``receipts`` are those of the emails that are stored.
         """
-        return self._run(self._calls.enqueue_many(emails))
+        return self._run(self._calls.enqueue_many(emails, durable))
 
     def get(self, job_id: str) -> Job:
         """Return what is recorded of a job.

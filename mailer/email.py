@@ -65,6 +65,7 @@ class Email:
         expires_at: not after this time.
         tags, metadata: kept with the job, never sent.
         idempotency_key: enqueued again under the same key, the same content is one job.
+        supersede_key: cancels the last email enqueued under the same key, if it has not left.
         relay: the name of the only relay that may take it, instead of those of the routes.
         delivery: where an outcome is unknown, ``at-least-once`` sends again, and ``at-most-once``
             never does: the job ends as ``unconfirmed``.
@@ -107,7 +108,8 @@ class Email:
     expires_at: datetime | None = attrs.field(default=None, converter=checks.moment)
     tags: tuple[str, ...] = attrs.field(default=(), converter=checks.tags)
     metadata: Mapping[str, Any] = attrs.field(default=_NOTHING_MORE, converter=checks.metadata)
-    idempotency_key: str | None = attrs.field(default=None, converter=checks.idempotency_key)
+    idempotency_key: str | None = attrs.field(default=None, converter=checks.key)
+    supersede_key: str | None = attrs.field(default=None, converter=checks.key)
     relay: str | None = attrs.field(default=None, converter=checks.relay)
     delivery: Delivery = "at-least-once"
     dsn_notify: tuple[str, ...] = attrs.field(default=(), converter=checks.dsn_notify)

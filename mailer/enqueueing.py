@@ -67,6 +67,7 @@ def new_job(email: Email, settings: Settings) -> NewJob:
         expires_ms=milliseconds(email.expires_at) if email.expires_at else 0,
         idempotency_key=email.idempotency_key,
         fingerprint=_fingerprint(message, message_id, people) if email.idempotency_key else "",
+        supersede_key=email.supersede_key,
         blobs=blobs,
     )
 

@@ -73,6 +73,17 @@ class StoreUnavailable(MailerError, ConnectionError):
     """
 
 
+class QueueFull(StoreUnavailable):
+    """The backlog or the memory of Redis is at its limit; nothing was stored. Enqueue later."""
+
+
+class NotDurable(StoreUnavailable):
+    """What is stored might not outlive the Redis server, as was asked for.
+
+    The error's ``receipts`` are those of the emails that are stored nevertheless, and will be sent.
+    """
+
+
 class WaitTimeout(MailerError, TimeoutError):
     """The job had not ended within the time given to ``wait``."""
 

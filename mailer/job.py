@@ -72,7 +72,7 @@ TRANSITIONS: MappingProxyType[tuple[JobState | None, JobState], str] = MappingPr
         (None, JobState.SUPPRESSED): "enqueued; every recipient is on a suppression list",
         (JobState.SCHEDULED, JobState.SENDING): "its time came and a worker began",
         (JobState.SCHEDULED, JobState.QUEUED): "rescheduled to now",
-        (JobState.SCHEDULED, JobState.CANCELED): "canceled",
+        (JobState.SCHEDULED, JobState.CANCELED): "canceled, or superseded by a newer email",
         (JobState.SCHEDULED, JobState.EXPIRED): "`expires_at` passed before a worker began",
         (JobState.SCHEDULED, JobState.SUPPRESSED): "every recipient was suppressed since",
         (JobState.SCHEDULED, JobState.FAILED): "some were refused, the others suppressed since",
@@ -83,7 +83,7 @@ TRANSITIONS: MappingProxyType[tuple[JobState | None, JobState], str] = MappingPr
         ): "some are in doubt, the others suppressed since",
         (JobState.QUEUED, JobState.SENDING): "a worker began",
         (JobState.QUEUED, JobState.SCHEDULED): "rescheduled to a later time",
-        (JobState.QUEUED, JobState.CANCELED): "canceled",
+        (JobState.QUEUED, JobState.CANCELED): "canceled, or superseded by a newer email",
         (JobState.QUEUED, JobState.EXPIRED): "`expires_at` passed before a worker began",
         (JobState.QUEUED, JobState.SUPPRESSED): "every recipient was suppressed since",
         (JobState.QUEUED, JobState.FAILED): "some were refused, the others suppressed since",
@@ -100,9 +100,13 @@ TRANSITIONS: MappingProxyType[tuple[JobState | None, JobState], str] = MappingPr
         (
             JobState.SENDING,
             JobState.UNCONFIRMED,
-        ): "perhaps it left, and is not sent again: at most once, expired or suppressed",
+        ): "perhaps it left, and is not sent again: at most once, expired, suppressed, superseded",
+        (
+            JobState.SENDING,
+            JobState.CANCELED,
+        ): "it did not get through, and a newer email has superseded it meanwhile",
         (JobState.DEFERRED, JobState.SENDING): "the next attempt was due and a worker began",
-        (JobState.DEFERRED, JobState.CANCELED): "canceled",
+        (JobState.DEFERRED, JobState.CANCELED): "canceled, or superseded by a newer email",
         (JobState.DEFERRED, JobState.EXPIRED): "`expires_at` passed before the next attempt",
         (JobState.DEFERRED, JobState.SUPPRESSED): "every recipient was suppressed since",
         (JobState.DEFERRED, JobState.FAILED): "some were refused, the others suppressed since",
@@ -174,6 +178,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         held: why it waits, where that is no matter of its last attempt: a paused relay, a limit.
+        superseded_by: id of the newer email of the same supersede key that takes its place.
     """
 
     id: str
@@ -191,6 +196,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     next_attempt_at: datetime | None = None
     held: str | None = None
+    superseded_by: str | None = None
 
     @property
     def retries(self) -> int:

@@ -138,6 +138,28 @@ class Settings(BaseSettings):
     idempotency_seconds: int = Field(
         24 * 3600, ge=1, le=TEN_YEARS, description="How long an idempotency key is remembered."
     )
+    durable: bool = Field(
+        False,
+        description="Enqueueing returns only once the email is on Redis's disk (WAITAOF), or on "
+        "replicas.",
+    )
+    durable_replicas: int = Field(
+        0,
+        ge=0,
+        description="What is durable: on so many replicas (WAIT), where not 0, instead of on disk.",
+    )
+    max_backlog: int = Field(
+        0,
+        ge=0,
+        description="The most emails that may wait; beyond it, `QueueFull`. 0: any number.",
+    )
+    max_memory_share: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="The largest share of its memory (`maxmemory`, or the machine's) that Redis "
+        "may use before `QueueFull`: workers need the rest. 0: any.",
+    )
     retention_seconds: int = Field(
         7 * 24 * 3600, ge=1, le=TEN_YEARS, description="How long an ended job's record is kept."
     )

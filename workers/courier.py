@@ -12,7 +12,7 @@ from mailer.dkim.signing import dkim_keys
 from mailer.errors import JobNotFound, StoreUnavailable
 from mailer.job import JobState
 from mailer.settings import Settings
-from mailer.store.agenda import Agenda, Assignment, Result
+from mailer.store.agenda import Agenda, Assignment, Recorded, Result
 from mailer.store.blobs import Blobs
 from mailer.store.jobs import Jobs
 from mailer.store.keys import Keys
@@ -209,17 +209,21 @@ class Courier:
         await _canceled(self._background)
         await self._runner.close()
 
-    def _recorded(self, results: Sequence[Result], done: Sequence[bool]) -> None:
+    def _recorded(self, results: Sequence[Result], done: Sequence[Recorded]) -> None:
         """Learn from the journal that results are on record, or came too late."""
         self._leases.drop(result.lease for result in results)
-        for result, in_time in zip(results, done, strict=True):
-            if in_time:
-                self._events.ended(result)
-                log_result(result)
-                if self._settings.suppress_unknown_users:
-                    self._unknown_users.add(result)
-            else:
+        for result, recorded in zip(results, done, strict=True):
+            if recorded is Recorded.STALE:
                 log.warning("lease lost: result not recorded", job=result.lease.job_id)
+                continue
+            log_result(result)
+            if self._settings.suppress_unknown_users:
+                self._unknown_users.add(result)
+            if recorded is Recorded.CANCELED:
+                log.info("canceled: a newer email takes its place", job=result.lease.job_id)
+                self._events.canceled([result.lease.job_id])
+            else:
+                self._events.ended(result)
 
     def _give(self, dispatcher: str, ticket: str) -> None:
         if dispatcher:

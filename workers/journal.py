@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from mailer.errors import StoreUnavailable
-from mailer.store.agenda import Agenda, Result
+from mailer.store.agenda import Agenda, Recorded, Result
 from mailer.store.runners import AsyncRunner
 
 log = structlog.get_logger()
@@ -18,14 +18,14 @@ class Journal:
     """Group commit: what arrives while one commit is under way goes with the next.
 
     Args:
-        on_recorded: told of every result, and whether its lease was still ours.
+        on_recorded: told of every result, and what came of recording it.
     """
 
     def __init__(
         self,
         agenda: Agenda,
         runner: AsyncRunner,
-        on_recorded: Callable[[Sequence[Result], Sequence[bool]], None],
+        on_recorded: Callable[[Sequence[Result], Sequence[Recorded]], None],
     ) -> None:
         self._agenda = agenda
         self._runner = runner
@@ -57,7 +57,7 @@ class Journal:
                 self._empty.set()
             self._on_recorded(group, recorded)
 
-    async def _write(self, group: Sequence[Result]) -> list[bool]:
+    async def _write(self, group: Sequence[Result]) -> list[Recorded]:
         wait = _FIRST_WAIT
         while True:
             try:

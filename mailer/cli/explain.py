@@ -42,7 +42,10 @@ def standing(
         paces: the domains and relays that want less to be sent, by the limit's name.
     """
     if job.state.ended:
-        yield f"{job.state} since {shown(job.updated_at)}: {_ENDS[job.state]}."
+        why = _ENDS[job.state]
+        if job.state is JobState.CANCELED and job.superseded_by:
+            why = f"a newer email has taken its place, {job.superseded_by}"
+        yield f"{job.state} since {shown(job.updated_at)}: {why}."
     elif job.next_attempt_at is None:
         yield f"A worker has been sending it since {shown(job.updated_at)}."
     else:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 import attrs
@@ -93,6 +93,14 @@ class Commitment:
     recipients: tuple[str, ...]
 
 
+class Recorded(IntEnum):
+    """What came of recording a result; false where it came too late."""
+
+    STALE = 0
+    DONE = 1
+    CANCELED = 2  # instead of tried again: a newer email has taken its place
+
+
 class Pinning(StrEnum):
     """What came of `Agenda.pin`."""
 
@@ -142,8 +150,8 @@ class Agenda:
             args += [held.job_id, held.token]
         return run_script("renew", keys, args, lambda reply: {job_id.decode() for job_id in reply})
 
-    def finish(self, results: Sequence[Result]) -> Operation[list[bool]]:
-        """Record ``results``; each is answered by whether its lease was still held."""
+    def finish(self, results: Sequence[Result]) -> Operation[list[Recorded]]:
+        """Record ``results``, each if its lease is still held."""
         keys = [self._keys.wake, *self._keys.lanes, *self._keys.states]
         keys += [self._keys.blob_prefix, self._keys.blob_uses]
         args: list[Argument] = []
@@ -160,7 +168,7 @@ class Agenda:
                 records.encode(result.attempt) if result.attempt else b"",
                 result.held,
             ]
-        return run_script("finish", keys, args, lambda reply: [bool(done) for done in reply])
+        return run_script("finish", keys, args, lambda reply: [Recorded(done) for done in reply])
 
     def commit(self, commitments: Sequence[Commitment]) -> Operation[list[bool]]:
         """Note that messages are about to be completed; whether each lease is still held."""

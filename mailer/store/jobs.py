@@ -5,7 +5,13 @@ from typing import Any
 
 import attrs
 
-from mailer.errors import IdempotencyConflict, InvalidArgument, InvalidEmail, JobNotFound
+from mailer.errors import (
+    IdempotencyConflict,
+    InvalidArgument,
+    InvalidEmail,
+    JobNotFound,
+    QueueFull,
+)
 from mailer.job import Job, JobState, Priority, Receipt, Recipient
 from mailer.message import Message
 from mailer.store import records
@@ -35,6 +41,7 @@ class NewJob:
     expires_ms: int = 0
     idempotency_key: str | None = None
     fingerprint: str = ""
+    supersede_key: str | None = None
     blobs: Mapping[str, bytes] = attrs.field(factory=dict, repr=False)
 
 
@@ -47,12 +54,28 @@ class StoredJob:
     has_message: bool
 
 
+@attrs.frozen
+class Capacity:
+    """How much may be stored; 0 stands for any amount.
+
+    Attributes:
+        backlog: the most jobs that have not ended.
+        memory_share: of ``maxmemory``, or of the machine's memory where that is not set.
+    """
+
+    backlog: int = 0
+    memory_share: float = 0.0
+
+
 class Jobs:
     """Operations on jobs under one key prefix."""
 
-    def __init__(self, keys: Keys, *, idempotency_seconds: int) -> None:
+    def __init__(
+        self, keys: Keys, *, idempotency_seconds: int, capacity: Capacity = Capacity()
+    ) -> None:
         self._keys = keys
         self._idempotency_seconds = idempotency_seconds
+        self._capacity = capacity
 
     def enqueue(
         self, jobs: Sequence[NewJob], first: int | None = None
@@ -67,11 +90,18 @@ class Jobs:
         keys = self._keys
         names = [keys.wake, keys.urgent_wake, keys.blob_prefix, keys.blob_uses, *keys.lanes]
         names += [keys.state(JobState.QUEUED), keys.state(JobState.SCHEDULED)]
-        names += [keys.state(JobState.SUPPRESSED), keys.suppressed, keys.suppressed_tags]
+        names += [keys.state(JobState.SUPPRESSED), keys.state(JobState.DEFERRED)]
+        names += [keys.state(JobState.CANCELED), keys.suppressed, keys.suppressed_tags]
+        names.append(keys.job_prefix)
         args: list[Argument] = [len(jobs), self._idempotency_seconds]
+        args += [self._capacity.backlog, self._capacity.memory_share]
         for job in jobs:
             record = keys.job(job.id)
-            names += [record, keys.once(job.idempotency_key) if job.idempotency_key else record]
+            names += [
+                record,
+                keys.once(job.idempotency_key) if job.idempotency_key else record,
+                keys.latest(job.supersede_key) if job.supersede_key else record,
+            ]
             args += [
                 job.id,
                 LANES.index(job.priority) + 1,
@@ -92,6 +122,8 @@ class Jobs:
                 return [_receipt(job, word) for job, word in zip(jobs, reply[2:], strict=True)]
             if reply[0] == b"missing":
                 return MissingBlobs([digest.decode() for digest in reply[1:]])
+            if reply[0] == b"full":
+                raise _queue_full(*reply[1:])
             at = reply[1] - 1
             place = "" if first is None else f"emails[{first + at}]."
             if reply[0] == b"expired":
@@ -200,6 +232,19 @@ class Jobs:
         names += [keys.blob_prefix, keys.blob_uses]
         args: list[Argument] = [job.id, stored.raw_recipients, records.encode(recipients)]
         return run_script("resolve", names, [*args, state, words], bool)
+
+
+def _queue_full(there: int, allowed: int, kind: bytes) -> QueueFull:
+    if kind == b"jobs":
+        return QueueFull(
+            f"{there} emails wait, of {allowed} that MAILER_MAX_BACKLOG allows; nothing was "
+            "stored. Enqueue later, run more workers, or raise it"
+        )
+    return QueueFull(
+        f"Redis uses {there // 2**20} MB, and {allowed // 2**20} are allowed "
+        "(MAILER_MAX_MEMORY_SHARE); nothing was stored. Enqueue later, run more workers, or give "
+        "it more memory"
+    )
 
 
 def _receipt(job: NewJob, word: int | bytes) -> Receipt:

@@ -19,6 +19,7 @@ class Keys:
                                       not ended is in exactly one of the three lanes
     ``{p}:state:<state>``     zset    id → when it came into the state (ms)
     ``{p}:once:<sha256>``     string  ``id message_id fingerprint`` of an idempotency key
+    ``{p}:latest:<sha256>``   string  id of the last job of a supersede key, as long as recorded
     ``{p}:blob:<sha256>``     string  an attachment's content
     ``{p}:blob-uses``         hash    sha256 → how many recorded jobs need it
     ``{p}:upload:<name>``     string  a content that is being fetched
@@ -50,8 +51,9 @@ class Keys:
         self.suppressed = f"{tag}:suppressed"
         self.suppressed_tags = f"{tag}:suppressed:tags"
         self.probe = f"{tag}:probe"
-        self._job = f"{tag}:job:"
+        self.job_prefix = f"{tag}:job:"
         self._once = f"{tag}:once:"
+        self._latest = f"{tag}:latest:"
         self._begun = f"{tag}:begun:"
         self._upload = f"{tag}:upload:"
 
@@ -63,7 +65,7 @@ class Keys:
         """
         if not isinstance(job_id, str) or not job_id.isascii():
             raise JobNotFound(job_id)
-        return self._job + job_id
+        return self.job_prefix + job_id
 
     def state(self, state: JobState) -> str:
         """The index of the jobs in one state."""
@@ -72,6 +74,10 @@ class Keys:
     def once(self, idempotency_key: str) -> str:
         """Where an idempotency key is remembered; hashed, for it may be long or private."""
         return self._once + hashlib.sha256(idempotency_key.encode()).hexdigest()
+
+    def latest(self, supersede_key: str) -> str:
+        """Where the last job of a supersede key is named; hashed likewise."""
+        return self._latest + hashlib.sha256(supersede_key.encode()).hexdigest()
 
     def blob(self, sha256: str) -> str:
         """The content of that digest."""

@@ -3,10 +3,11 @@
 Fields of ``job:<id>``: ``state lane created updated due since expires tries token`` (and, while it
 is sent, ``lease worker started``, and ``committed``: the relay and the recipients of a message that
 may have been completed, see ``commit.lua``), ``head``, ``message``, ``recipients``, ``attempts`` (a
-JSON object a line), ``held`` (why it waits, where no attempt says so), ``blobs`` (the SHA-256 of
-each), and ``date``: when it was enqueued or is meant to leave, in seconds, the same in the Date
-header of every attempt. The other times are milliseconds since 1970; all are by the Redis server's
-clock.
+JSON object a line), ``held`` (why it waits, where no attempt says so), ``superseded`` (the id of
+the email that takes its place), ``latest`` (the key that names the last job of its supersede key),
+``blobs`` (the SHA-256 of each), and ``date``: when it was enqueued or is meant to leave, in
+seconds, the same in the Date header of every attempt. The other times are milliseconds since 1970;
+all are by the Redis server's clock.
 """
 
 from datetime import UTC, datetime
@@ -88,6 +89,7 @@ def decode_job(job_id: str, fields: dict[bytes, bytes]) -> Job:
         created_at=at(int(fields[b"created"])),
         updated_at=at(int(fields[b"updated"])),
         expires_at=at(expires) if expires else None,
+        superseded_by=fields.get(b"superseded", b"").decode() or None,
         held=fields.get(b"held", b"").decode() or None if not state.ended else None,
         next_attempt_at=None
         if state.ended or state is JobState.SENDING

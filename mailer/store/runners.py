@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import redis
 import redis.asyncio
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 
-from mailer.errors import InvalidSetting, StoreUnavailable
-from mailer.store.operation import Operation
+from mailer.errors import InvalidSetting, QueueFull, StoreUnavailable
+from mailer.store.operation import Argument, Operation
 
 T = TypeVar("T")
 _MOST_CONNECTIONS = 50  # of one client; further calls wait for one, within the store timeout
@@ -47,13 +47,19 @@ class SyncRunner:
         return operation.parse(reply)
 
     def run_many(self, operations: Sequence[Operation[T]]) -> list[T]:
-        """Run plain commands in one round trip (they are not atomic together)."""
+        """Run operations in one round trip, on one connection (they are not atomic together)."""
         with _translated(self.timeout):
-            pipeline = self._client.pipeline(transaction=False)
-            for operation in operations:
-                pipeline.execute_command(*operation.words)  # type: ignore[no-untyped-call]
-            replies = pipeline.execute()
+            try:
+                replies = self._run_all([operation.words for operation in operations])
+            except NoScriptError:
+                replies = self._run_all([operation.full_words for operation in operations])
         return [operation.parse(r) for operation, r in zip(operations, replies, strict=True)]
+
+    def _run_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        pipeline = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+        return _without_errors(pipeline.execute(raise_on_error=False))
 
     def close(self) -> None:
         """Close every connection."""
@@ -86,14 +92,20 @@ class AsyncRunner:
         return operation.parse(reply)
 
     async def run_many(self, operations: Sequence[Operation[T]]) -> list[T]:
-        """Run plain commands in one round trip (they are not atomic together)."""
+        """Run operations in one round trip, on one connection (they are not atomic together)."""
         with _translated(self.timeout):
             async with asyncio.timeout(self.timeout):
-                pipeline = self._client.pipeline(transaction=False)
-                for operation in operations:
-                    pipeline.execute_command(*operation.words)
-                replies = await pipeline.execute()
+                try:
+                    replies = await self._run_all([operation.words for operation in operations])
+                except NoScriptError:
+                    replies = await self._run_all([each.full_words for each in operations])
         return [operation.parse(r) for operation, r in zip(operations, replies, strict=True)]
+
+    async def _run_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        pipeline = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return _without_errors(await pipeline.execute(raise_on_error=False))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -123,6 +135,14 @@ def _pool(kind: Any, url: str, retry: Any, timeout: float) -> Any:
     return pool
 
 
+def _without_errors(replies: list[Any]) -> list[Any]:
+    """Raise the first error among replies, as the server put it: redis-py would add the command."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
 @contextmanager
 def _translated(timeout: float) -> Iterator[None]:
     """Turn redis-py's errors into ours, at this one boundary."""
@@ -134,5 +154,7 @@ def _translated(timeout: float) -> Iterator[None]:
         ) from error
     except (redis.exceptions.ConnectionError, OSError) as error:
         raise StoreUnavailable(f"Redis can't be reached (MAILER_REDIS_URL): {error}") from error
+    except OutOfMemoryError as error:
+        raise QueueFull(f"Redis is full (maxmemory); nothing was stored: {error}") from error
     except RedisError as error:
         raise StoreUnavailable(f"Redis refused: {error}") from error

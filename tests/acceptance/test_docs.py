@@ -151,6 +151,7 @@ VALUES: Mapping[str, Any] = {
     "tags": ["order"],
     "metadata": {"order": 42},
     "idempotency_key": "42",
+    "supersede_key": "reset-ann",
     "delivery": "at-least-once",
     "relay": "marketing",
     "dsn_notify": ["failure", "delay"],

@@ -22,6 +22,7 @@ from mailer import (
     JobNotFound,
     JobState,
     Mailer,
+    QueueFull,
     RecipientState,
     StoreUnavailable,
     WaitTimeout,
@@ -525,7 +526,7 @@ class TestServerTroubles:
 
         with redis.Redis.from_url(own_server.url) as raw:
             raw.config_set("maxmemory", 1)
-            with pytest.raises(StoreUnavailable, match="Redis refused"):
+            with pytest.raises(QueueFull, match="MAILER_MAX_MEMORY_SHARE"):
                 await impatient.enqueue(email())
             raw.config_set("maxmemory", 0)
         assert (await impatient.counts())[JobState.QUEUED] == 0

@@ -28,7 +28,7 @@ from mailer.enqueueing import new_job
 from mailer.errors import InvalidArgument, InvalidEmail
 from mailer.job import TRANSITIONS, Decision, JobState, Priority, Recipient, RecipientState
 from mailer.loading import load_settings
-from mailer.store.agenda import ENDED, NOW, Agenda, Assignment, Commitment, Lease, Result
+from mailer.store.agenda import ENDED, NOW, Agenda, Assignment, Commitment, Lease, Recorded, Result
 from mailer.store.jobs import Jobs, NewJob
 from mailer.store.keys import LANES, Keys
 from mailer.store.runners import SyncRunner
@@ -61,6 +61,7 @@ class Model:
     completed: dict[str, int] = attrs.field(factory=dict)  # recipient → token of an unheard attempt
     people: dict[str, RecipientState] = attrs.field(factory=dict)
     tags: tuple[str, ...] = ()
+    superseded: bool = False
 
     @property
     def open(self) -> list[str]:
@@ -101,6 +102,7 @@ class Protocol(RuleBasedStateMachine):
         self.suppressed: set[tuple[str, str | None]] = set()
         self.model: dict[str, Model] = {}
         self.once: dict[str, str] = {}
+        self.latest: dict[str, str] = {}  # supersede key → its last job
         self.jobs_made = 0
         self.held: list[Assignment] = []  # every assignment ever given, stale ones included
         self.parcels: dict[Lease, list[str]] = {}  # an attempt is one transaction
@@ -119,7 +121,7 @@ class Protocol(RuleBasedStateMachine):
 
     @initialize()
     def start_with_one(self):
-        self.enqueue([(0, 0, Priority.NORMAL, None, [BEN], ())], again=False)
+        self.enqueue([(0, 0, Priority.NORMAL, None, [BEN], (), None)], again=False)
 
     @rule(
         emails=st.lists(
@@ -130,11 +132,13 @@ class Protocol(RuleBasedStateMachine):
                 st.sampled_from([None, None, "k1", "k2"]),
                 st.just([BEN]),
                 st.just(()),
+                st.sampled_from([None, None, "s1"]),
             )
             | st.tuples(
                 *(st.just(0), st.just(0), st.just(Priority.NORMAL), st.none()),
                 st.sampled_from([[BEN], [BEN, CARL]]),
                 st.sampled_from([(), ("news",), ("order", "news")]),
+                st.none(),
             ),
             min_size=1,
             max_size=4,
@@ -143,7 +147,7 @@ class Protocol(RuleBasedStateMachine):
     )
     def enqueue(self, emails, again):
         jobs: list[NewJob] = []
-        for ahead, lifetime, priority, key, people, tags in emails:
+        for ahead, lifetime, priority, key, people, tags, supersede_key in emails:
             when = datetime.fromtimestamp((self.now + ahead) / 1000, UTC) if ahead else None
             expires = max(ahead, 0) + lifetime
             until = datetime.fromtimestamp((self.now + expires) / 1000, UTC) if lifetime else None
@@ -155,6 +159,7 @@ class Protocol(RuleBasedStateMachine):
                 expires_at=until,
                 priority=priority,
                 idempotency_key=key,
+                supersede_key=supersede_key,
             )
             self.jobs_made += 1
             # ids decide the order among equal times: a random one could not be replayed
@@ -178,7 +183,19 @@ class Protocol(RuleBasedStateMachine):
             made.suppress(self.suppressed, lost=False)
             if not made.open:
                 made.state, made.on_agenda = JobState.SUPPRESSED, None
+            if job.supersede_key:
+                self._supersede(job.supersede_key)
+                self.latest[job.supersede_key] = job.id
             self.model[job.id] = made
+            assert (None, made.state) in TRANSITIONS
+            self.seen[job.id] = made.state
+
+    def _supersede(self, key):
+        job = self.model.get(self.latest.get(key))
+        if job and job.state in WAITING:
+            job.state, job.on_agenda = JobState.CANCELED, None
+        elif job and job.state is JobState.SENDING:
+            job.superseded = True
 
     @rule()
     def enqueue_what_is_expired(self):
@@ -243,6 +260,7 @@ class Protocol(RuleBasedStateMachine):
         assert self.run(self.jobs.revive(stored, people))
         job.state, job.due, job.on_agenda = JobState.QUEUED, self.now, self.now
         job.tries, job.expires, job.completed = 0, 0, {}  # a person's risk
+        job.superseded = False
         if twice:
             assert not self.run(self.jobs.revive(stored, people))
 
@@ -283,7 +301,7 @@ class Protocol(RuleBasedStateMachine):
             if not waiting and not lost:
                 continue
             job.interruptions += lost
-            over = 0 < job.expires <= self.now
+            over = job.superseded or 0 < job.expires <= self.now
             if lost and (over or job.committed):
                 job.doubt(job.committed or job.open)
             if not over:
@@ -330,12 +348,16 @@ class Protocol(RuleBasedStateMachine):
         result = Result(begun.lease, outcome, due, begun.tries + 1, people, None)
         # a result that was recorded before is no news, and no loss either
         known = job.token == begun.lease.token
-        assert self.run(self.agenda.finish([result])) == [known]
+        instead = current and job.superseded and not outcome.ended
+        expected = Recorded.CANCELED if instead else Recorded(known)
+        assert self.run(self.agenda.finish([result])) == [expected]
         if current:
             job.state, job.tries = outcome, begun.tries + 1
             job.people = {r.address: r.state for r in people}
             job.on_agenda, job.committed, job.completed = None, [], {}
-            if not outcome.ended:
+            if instead:
+                job.state = JobState.CANCELED
+            elif not outcome.ended:
                 job.due = job.on_agenda = self.now if due == NOW else due
 
     @precondition(lambda self: self.held)
@@ -402,6 +424,7 @@ class Protocol(RuleBasedStateMachine):
         assert self.run(self.agenda.retire(state, moment, ids)) == len(ids)
         for job_id in ids:
             del self.model[job_id], self.seen[job_id]
+            self.latest = {key: last for key, last in self.latest.items() if last != job_id}
         self.held = [b for b in self.held if b.lease.job_id in self.model]
         if not self.model:
             self.start_with_one()
@@ -447,9 +470,14 @@ class Protocol(RuleBasedStateMachine):
             lost = [a for a in recorded.attempts if a.decision is Decision.INTERRUPTED]
             assert len(lost) == job.interruptions
             before = self.seen.get(job_id)
-            if before is not job.state and (before, job.state) != (None, JobState.QUEUED):
+            if before is not job.state:
                 assert (before, job.state) in TRANSITIONS, f"{before} → {job.state}"
             self.seen[job_id] = job.state
+
+    @invariant()
+    def a_supersede_key_names_its_last_job_as_long_as_that_is_recorded(self):
+        named = self.raw.get(self.keys.latest("s1"))
+        assert (named and named.decode()) == self.latest.get("s1")
 
     @invariant()
     def no_wake_up_piles_up(self):

@@ -9,7 +9,7 @@
 --
 -- A job found in `sending` whose lease is over was held by a worker that died: it is taken over,
 -- and the lost attempt is put on record, for nobody knows what it sent. Where it has expired since,
--- it ends as `unconfirmed` instead. Where the worker had committed itself to complete a message
+-- or a newer email has taken its place, it ends as `unconfirmed` instead. Where the worker had committed itself to complete a message
 -- (see commit), its recipients are `unconfirmed`, and the job goes on with the others, if there are
 -- any. An id without a record leaves the agenda.
 --
@@ -79,18 +79,19 @@ end
 for i = 17, #KEYS do
   local record, id = KEYS[i], ARGV[i - 14]
   local job = redis.call('HMGET', record, 'state', 'due', 'lease', 'lane', 'expires', 'tries',
-    'date', 'since', 'head', 'message', 'recipients', 'worker', 'started', 'committed')
+    'date', 'since', 'head', 'message', 'recipients', 'worker', 'started', 'committed',
+    'superseded')
   local state, due, expires = job[1], tonumber(job[2] or 0), tonumber(job[5] or 0)
-  local lane, expired = tonumber(job[4] or 0), expires > 0 and expires <= now
+  local lane, over = tonumber(job[4] or 0), job[15] or (expires > 0 and expires <= now)
   local lost = state == 'sending' and tonumber(job[3]) <= now
   local waiting = (state == 'scheduled' or state == 'queued' or state == 'deferred') and due <= now
   local committed = lost and job[14] and cjson.decode(job[14])
   if lost then record_interruption(record, job, committed) end
   local recipients, left, people = job[11], nil, nil
-  if lost and (expired or committed) then
+  if lost and (over or committed) then
     recipients, left, people = doubt(recipients, committed)
   end
-  if (waiting or lost) and not expired and left ~= 0 then
+  if (waiting or lost) and not over and left ~= 0 then
     local after, open, all = suppress(job[9], recipients)
     if after then recipients, left, people = after, open, all end
     if lost and not committed and left == 0 then recipients, left, people = doubt(job[11]) end
@@ -98,9 +99,9 @@ for i = 17, #KEYS do
   if recipients ~= job[11] then redis.call('HSET', record, 'recipients', recipients) end
   if not state then
     for l = 1, 3 do redis.call('ZREM', KEYS[l], id) end
-  elseif waiting and expired then
+  elseif waiting and over then
     finish(record, id, lane, state, 'expired')
-  elseif lost and expired then
+  elseif lost and over then
     redis.call('HINCRBY', record, 'token', 1)
     finish(record, id, lane, state, 'unconfirmed')
   elseif left == 0 then

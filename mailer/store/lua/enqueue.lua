@@ -1,27 +1,33 @@
 -- Record jobs, put them on the agenda and wake a dispatcher: all of them, or none.
 --
 -- KEYS  1 wake, 2 wake:urgent, 3 what the blobs' keys begin with, 4 blob-uses, 5-7 agenda lanes, 8 state:queued,
---       9 state:scheduled, 10 state:suppressed, 11-12 the suppression lists, for all emails and by tag;
---       then for each job: its record, the key of its idempotency key (or its record again)
--- ARGV  1 number of jobs, 2 seconds for which idempotency keys are kept;
+--       9 state:scheduled, 10 state:suppressed, 11 state:deferred, 12 state:canceled,
+--       13-14 the suppression lists, for all emails and by tag, 15 what the records' keys begin with;
+--       then for each job: its record, the key of its idempotency key (or its record again),
+--       the key of its supersede key (or its record again)
+-- ARGV  1 number of jobs, 2 seconds for which idempotency keys are kept, 3 the most jobs on the
+--       agenda (0: any number), 4 the largest share of its memory that Redis may use (0: any);
 --       then for each job: id, lane (1-3), scheduled ms (0: now), expires ms (0: never),
 --       head, message, recipients, message id, fingerprint ('': no idempotency key),
 --       number of blobs, and for each blob: sha256, content ('': it should be there already)
 -- Returns  {'ok', now, then for each job: 1, or 'id message-id' of the earlier job}
 --          {'conflict', position} where an idempotency key is known for other content
 --          {'expired', position} where expires is past
+--          {'full', what there is of it: jobs or bytes, how much is allowed, 'jobs' or 'bytes'}
 --          {'missing', sha256...} where blobs are to be uploaded first
---          In all of these nothing was stored.
+--          In all but the first of these nothing was stored.
 -- A job whose record exists already is left as it is: a producer that lost the reply may repeat.
 -- One whose recipients are all on a suppression list is recorded as `suppressed`, off the agenda.
+-- One with a supersede key takes the place of the last one before it: that is canceled if it waits,
+-- and not tried again if it is being sent.
 
 -- include suppression
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local jobs, at = {}, 3
+local jobs, at = {}, 5
 for i = 1, tonumber(ARGV[1]) do
   local job = {
-    record = KEYS[11 + 2 * i], once = KEYS[12 + 2 * i],
+    record = KEYS[13 + 3 * i], once = KEYS[14 + 3 * i], latest = KEYS[15 + 3 * i],
     id = ARGV[at], lane = KEYS[4 + tonumber(ARGV[at + 1])], priority = ARGV[at + 1],
     scheduled = tonumber(ARGV[at + 2]), expires = tonumber(ARGV[at + 3]),
     head = ARGV[at + 4], message = ARGV[at + 5], recipients = ARGV[at + 6],
@@ -53,6 +59,27 @@ for i, job in ipairs(jobs) do
   end
 end
 
+local fresh = 0
+for _, job in ipairs(jobs) do
+  job.stored = not job.earlier and redis.call('EXISTS', job.record) == 1
+  if not job.earlier and not job.stored then fresh = fresh + 1 end
+end
+local most, share = tonumber(ARGV[3]), tonumber(ARGV[4])
+if fresh > 0 and most > 0 then
+  local waiting = 0
+  for lane = 5, 7 do waiting = waiting + redis.call('ZCARD', KEYS[lane]) end
+  if waiting + fresh > most then return { 'full', waiting, most, 'jobs' } end
+end
+if fresh > 0 and share > 0 then
+  local memory = redis.call('INFO', 'memory')
+  local used = tonumber(string.match(memory, 'used_memory:(%d+)'))
+  local all = tonumber(string.match(memory, 'maxmemory:(%d+)') or 0)
+  if all == 0 then all = tonumber(string.match(memory, 'total_system_memory:(%d+)') or 0) end
+  if all > 0 and used > all * share then
+    return { 'full', used, math.floor(all * share), 'bytes' }
+  end
+end
+
 local missing, given = { 'missing' }, {}
 for _, job in ipairs(jobs) do
   if not job.earlier then
@@ -68,11 +95,26 @@ for _, job in ipairs(jobs) do
 end
 if #missing > 1 then return missing end
 
-local reply, wakes, suppress = { 'ok', now }, {}, suppression(KEYS[11], KEYS[12])
+local waiting_index = { queued = 8, scheduled = 9, deferred = 11 }
+local function supersede(id, by)
+  local record = KEYS[15] .. id
+  local job = redis.call('HMGET', record, 'state', 'lane')
+  local index = waiting_index[job[1]]
+  if index then
+    redis.call('HSET', record, 'state', 'canceled', 'updated', now, 'superseded', by)
+    redis.call('ZREM', KEYS[4 + tonumber(job[2])], id)
+    redis.call('ZREM', KEYS[index], id)
+    redis.call('ZADD', KEYS[12], now, id)
+  elseif job[1] == 'sending' then
+    redis.call('HSET', record, 'superseded', by)
+  end
+end
+
+local reply, wakes, suppress = { 'ok', now }, {}, suppression(KEYS[13], KEYS[14])
 for i, job in ipairs(jobs) do
   if job.earlier then
     reply[i + 2] = job.earlier
-  elseif redis.call('EXISTS', job.record) == 1 then
+  elseif job.stored then
     reply[i + 2] = 1
   else
     local due, state, index = now, 'queued', KEYS[8]
@@ -91,6 +133,12 @@ for i, job in ipairs(jobs) do
       'expires', job.expires, 'head', job.head, 'message', job.message,
       'recipients', people or job.recipients)
     if #shas > 0 then redis.call('HSET', job.record, 'blobs', table.concat(shas, ' ')) end
+    if job.latest ~= job.record then
+      local last = redis.call('GET', job.latest)
+      if last then supersede(last, job.id) end
+      redis.call('SET', job.latest, job.id)
+      redis.call('HSET', job.record, 'latest', job.latest)
+    end
     redis.call('ZADD', index, now, job.id)
     if left ~= 0 then redis.call('ZADD', job.lane, due, job.id) end
     if job.fingerprint ~= '' then

@@ -7,13 +7,15 @@
 --       ended; 1: now), tries, recipients, attempt ('': none to record), why it waits where no
 --       attempt says so ('': one does)
 -- Returns  for each job 1, or 0 where the token is stale; 1 too where this very result was recorded
---          before, and only the reply got lost
+--          before, and only the reply got lost; 2 where a newer email has taken its place meanwhile,
+--          so that it is canceled instead of tried again
 --
 -- What was sent needs its body no more: message and blobs go, the record of what happened stays.
 
 -- include release
 -- Where memory is full, Redis refuses no write of a script that has written before.
 redis.call('ZREM', KEYS[2], '')
+local CANCELED = 14  -- the index of that state's key
 local MOST_HISTORY = 65536  -- bytes of attempts; beyond it the oldest go
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -21,13 +23,15 @@ local reply, wake = {}, false
 for i = 18, #KEYS do
   local at = (i - 18) * 9
   local record, id, state = KEYS[i], ARGV[at + 1], ARGV[at + 3]
-  local job = redis.call('HMGET', record, 'state', 'token', 'lane', 'attempts', 'blobs')
+  local job = redis.call('HMGET', record, 'state', 'token', 'lane', 'attempts', 'blobs',
+    'superseded')
   if job[2] ~= ARGV[at + 2] then
     reply[#reply + 1] = 0
   elseif job[1] ~= 'sending' then
     reply[#reply + 1] = 1
   else
-    local due = tonumber(ARGV[at + 5])
+    local due, index, done = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 4]), 1
+    if due > 0 and job[6] then due, state, index, done = 0, 'canceled', CANCELED, 2 end
     local attempts = job[4] or ''
     if ARGV[at + 8] ~= '' then attempts = attempts .. ARGV[at + 8] .. '\n' end
     while #attempts > MOST_HISTORY do attempts = string.gsub(attempts, '^[^\n]*\n', '', 1) end
@@ -36,7 +40,7 @@ for i = 18, #KEYS do
     redis.call('HDEL', record, 'lease', 'worker', 'started', 'committed', 'held')
     if ARGV[at + 9] ~= '' then redis.call('HSET', record, 'held', ARGV[at + 9]) end
     redis.call('ZREM', KEYS[7], id)
-    redis.call('ZADD', KEYS[tonumber(ARGV[at + 4])], now, id)
+    redis.call('ZADD', KEYS[index], now, id)
     local lane = KEYS[1 + tonumber(job[3])]
     if due > 0 then
       if due == 1 then due = now end
@@ -50,7 +54,7 @@ for i = 18, #KEYS do
       release(job[5], KEYS[16], KEYS[17])
       redis.call('HDEL', record, 'message', 'blobs')
     end
-    reply[#reply + 1] = 1
+    reply[#reply + 1] = done
   end
 end
 if wake and redis.call('LLEN', KEYS[1]) == 0 then redis.call('RPUSH', KEYS[1], 1) end

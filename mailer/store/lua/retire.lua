@@ -1,4 +1,5 @@
--- Forget ended jobs whose retention is over, and the blobs that only they needed.
+-- Forget ended jobs whose retention is over, the blobs that only they needed, and the supersede keys
+-- of which they were the last.
 --
 -- KEYS  1 what the blobs' keys begin with, 2 blob-uses, 3 the index of their state, then the jobs' records
 -- ARGV  1 their state, 2 the latest ms at which they may have ended, then the jobs' ids
@@ -10,12 +11,13 @@
 redis.call('ZREM', KEYS[3], '')
 local count = 0
 for i = 4, #KEYS do
-  local job = redis.call('HMGET', KEYS[i], 'state', 'updated', 'blobs')
+  local job = redis.call('HMGET', KEYS[i], 'state', 'updated', 'blobs', 'latest')
   if not job[1] then
     redis.call('ZREM', KEYS[3], ARGV[i - 1])
     count = count + 1
   elseif job[1] == ARGV[1] and tonumber(job[2]) <= tonumber(ARGV[2]) then
     release(job[3], KEYS[1], KEYS[2])
+    if job[4] and redis.call('GET', job[4]) == ARGV[i - 1] then redis.call('DEL', job[4]) end
     redis.call('DEL', KEYS[i])
     redis.call('ZREM', KEYS[3], ARGV[i - 1])
     count = count + 1
