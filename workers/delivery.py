@@ -14,6 +14,7 @@ from workers.leases import LeaseLost
 from workers.outcomes.outcome import Outcome
 from workers.outcomes.settlement import (
     Circumstances,
+    crashed,
     fail,
     hand_back,
     open_recipients,
@@ -45,11 +46,17 @@ class Deliverer:
             self.sender.leases.drop([job.lease])
         except StoreUnavailable:
             self.record(hand_back(job))
+        except MailerError as error:
+            self.record(fail(job, str(error), self.circumstances()))
         except Exception as error:
-            if not isinstance(error, MailerError):
-                log.exception("job failed by a fault of ours", job=job.lease.job_id)
-            self.record(fail(job, _explained(error), self._circumstances()))
+            log.exception("attempt failed by a fault of ours", job=job.lease.job_id)
+            # which is not quoted: it may contain a part of the message
+            reason = f"internal: {type(error).__name__}"
+            made = self.sender.commits.made(job.lease)
+            committed = made.recipients if made else ()
+            self.record(crashed(job, reason, self.circumstances(), committed))
         finally:
+            self.sender.commits.forget(job.lease)
             batch.left(job)
             batch.contents.done(job.message)
 
@@ -85,10 +92,11 @@ class Deliverer:
         pause = 0.0
         if outcome.relay_fault:  # no pause where another relay takes over at once
             pause = self.sender.breakers.held_up(group.relays)
-        given = self._circumstances(parcel.relay, pause)
+        given = self.circumstances(parcel.relay, pause)
         return settle(parcel.job, outcome, given, parcel.recipients)
 
-    def _circumstances(self, relay: str = "", pause: float = 0.0) -> Circumstances:
+    def circumstances(self, relay: str = "", pause: float = 0.0) -> Circumstances:
+        """Tell what a decision depends on besides the outcome, as of now."""
         return Circumstances(
             worker=self.worker,
             relay=relay,
@@ -97,8 +105,3 @@ class Deliverer:
             chance=random.random(),  # noqa: S311 - jitter, no secret
             pause_ms=round(pause * 1000),
         )
-
-
-def _explained(error: Exception) -> str:
-    """Say what went wrong without quoting a message: only our own errors may speak freely."""
-    return str(error) if isinstance(error, MailerError) else f"internal: {type(error).__name__}"

@@ -18,6 +18,7 @@ from mailer.store.agenda import Assignment, Result
 
 log = structlog.get_logger()
 NAME = "mailer.email"
+_AGAIN = {Decision.RETRY, Decision.PAUSE, Decision.INTERRUPTED}
 _EVERY = 0.2  # seconds between messages of events
 _MOST_WAITING = 20_000  # events kept while the broker is away; the oldest go
 _ADDRESS = re.compile(r"[^\s<>\"'()\[\],;:]+@[^\s<>\"'()\[\],;:]+")
@@ -50,7 +51,7 @@ class TaskEvents:
             told = {"result": f"{result.state}: {reply}", "runtime": runtime.total_seconds()}
             # what an earlier attempt said is over
             self._add("task-succeeded", uuid, now, **told, eta=None, exception=None)
-        elif attempt.decision in {Decision.RETRY, Decision.PAUSE} and attempt.next_attempt_at:
+        elif attempt.decision in _AGAIN and attempt.next_attempt_at:
             eta = attempt.next_attempt_at.isoformat(timespec="seconds")
             told = {"exception": reply, "traceback": None, "retries": result.tries, "eta": eta}
             self._add("task-retried", uuid, now, **told)

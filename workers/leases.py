@@ -47,9 +47,13 @@ class Leases:
         """Renew all leases, three times as often as is needed; runs until it is canceled."""
         while True:
             await asyncio.sleep(self.seconds / 3)
-            held = list(self._held)
-            for start in range(0, len(held), _MOST_AT_ONCE):
-                await self._renew(held[start : start + _MOST_AT_ONCE])
+            await self.renew()
+
+    async def renew(self) -> None:
+        """Renew all leases now; those for which that fails may be lost."""
+        held = list(self._held)
+        for start in range(0, len(held), _MOST_AT_ONCE):
+            await self._renew(held[start : start + _MOST_AT_ONCE])
 
     async def _renew(self, leases: list[Lease]) -> None:
         asked_at = time.monotonic()

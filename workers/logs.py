@@ -29,7 +29,8 @@ def log_result(result: Result) -> None:
     if attempt is None:
         log.info("handed back", job=result.lease.job_id)
         return
-    level = {Decision.SENT: log.debug, Decision.FAIL: log.warning}.get(attempt.decision, log.info)
+    loud = {Decision.FAIL: log.warning, Decision.INTERRUPTED: log.warning}
+    level = {Decision.SENT: log.debug, **loud}.get(attempt.decision, log.info)
     level(
         result.state,
         job=result.lease.job_id,

@@ -160,11 +160,11 @@ class Sender:
         return outcome
 
     def _before_final(self, parcel: Parcel) -> Check | None:
-        """Give what must be on record before the message is complete; at least once needs none."""
-        if parcel.job.head.delivery != "at-most-once":
+        """Give what must be done before the message is complete; mostly there is nothing."""
+        if not self.commits.needed(parcel.job):
             return None
         made = Commitment(parcel.job.lease, parcel.relay, parcel.recipients)
-        return partial(self.commits.commit, made)
+        return partial(self.commits.commit, parcel.job, made)
 
     def _check(self, job: Assignment, given: Pass | None) -> None:
         if not self.leases.holds(job.lease):

@@ -90,7 +90,7 @@ def _headline(attempt: Attempt) -> str:
 
 def _lines(attempt: Attempt) -> Iterator[str]:
     """What was said, what it means, and what was decided."""
-    if attempt.decision is Decision.INTERRUPTED:
+    if attempt.decision is Decision.INTERRUPTED and not attempt.reply:
         yield "the worker died or lost its lease; what it sent is unknown"
     if attempt.reply:
         rule = f" [{attempt.rule}]" if attempt.rule else ""

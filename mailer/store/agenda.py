@@ -46,6 +46,7 @@ class Assignment:
         tries: attempts used up so far.
         since_ms: when the job was first due; the retry policy counts from here.
         begun_ms: when this attempt began; all times are the Redis server's.
+        crashes: how many attempts in a row ended with their process.
     """
 
     lease: Lease
@@ -57,6 +58,7 @@ class Assignment:
     since_ms: int
     expires_ms: int
     begun_ms: int
+    crashes: int = 0
 
 
 @attrs.frozen
@@ -68,6 +70,7 @@ class Result:
         attempt: to be put on record, or None for an attempt that did not take place.
         held: why the job waits, where no attempt says so.
         bad_addresses: recipients of whom the relay said that there are no such.
+        crashes: see `Assignment`; any other end of an attempt sets it back.
     """
 
     lease: Lease
@@ -78,6 +81,7 @@ class Result:
     attempt: Attempt | None
     held: str = ""
     bad_addresses: tuple[str, ...] = ()
+    crashes: int = 0
 
 
 @attrs.frozen
@@ -167,6 +171,7 @@ class Agenda:
                 records.encode(result.recipients),
                 records.encode(result.attempt) if result.attempt else b"",
                 result.held,
+                result.crashes,
             ]
         return run_script("finish", keys, args, lambda reply: [Recorded(done) for done in reply])
 
@@ -240,7 +245,7 @@ _FIRST_STATE_INDEX = 5  # in the KEYS of finish.lua
 
 def _assignment(fields: list[Any], now: int) -> Assignment | None:
     """Read one job; None where its record can't be read, which must not stop its neighbours."""
-    job_id, token, tries, date, since, expires, lane, head, message, recipients = fields
+    job_id, token, tries, date, since, expires, lane, head, message, recipients, crashes = fields
     try:
         return Assignment(
             lease=Lease(job_id.decode(), token),
@@ -252,6 +257,7 @@ def _assignment(fields: list[Any], now: int) -> Assignment | None:
             since_ms=since,
             expires_ms=expires,
             begun_ms=now,
+            crashes=crashes,
         )
     except (msgspec.DecodeError, RecursionError, TypeError, ValueError) as error:
         log.error("the record of job %s can't be read: %s", job_id.decode(), error)

@@ -8,7 +8,9 @@ from mailer.errors import InvalidSetting, NotDurable
 from mailer.store.operation import Operation, run_command
 
 _WAITAOF_SINCE = (7, 2)  # Valkey, for compatibility, says a redis_version too
-_SHARE = 0.8  # of the store timeout: the answer must come before it
+_SHARE = (
+    0.5  # of the store timeout: the answer must come before it, and Redis looks ten times a second
+)
 
 
 @attrs.frozen

@@ -1,13 +1,13 @@
 """How a job is written into its hash, and read back. JSON only.
 
-Fields of ``job:<id>``: ``state lane created updated due since expires tries token`` (and, while it
-is sent, ``lease worker started``, and ``committed``: the relay and the recipients of a message that
-may have been completed, see ``commit.lua``), ``head``, ``message``, ``recipients``, ``attempts`` (a
-JSON object a line), ``held`` (why it waits, where no attempt says so), ``superseded`` (the id of
-the email that takes its place), ``latest`` (the key that names the last job of its supersede key),
-``blobs`` (the SHA-256 of each), and ``date``: when it was enqueued or is meant to leave, in
-seconds, the same in the Date header of every attempt. The other times are milliseconds since 1970;
-all are by the Redis server's clock.
+Fields of ``job:<id>``: ``state lane created updated due since expires tries token crashes`` (and,
+while it is sent, ``lease worker started``, and ``committed``: the relay and the recipients of a
+message that may have been completed, see ``commit.lua``), ``head``, ``message``, ``recipients``,
+``attempts`` (a JSON object a line), ``held`` (why it waits, where no attempt says so),
+``superseded`` (the id of the email that takes its place), ``latest`` (the key that names the last
+job of its supersede key), ``blobs`` (the SHA-256 of each), and ``date``: when it was enqueued or is
+meant to leave, in seconds, the same in the Date header of every attempt. The other times are
+milliseconds since 1970; all are by the Redis server's clock.
 """
 
 from datetime import UTC, datetime

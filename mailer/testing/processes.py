@@ -50,7 +50,9 @@ class Process:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> Self:
-        """Start it; `wait_until_ready` waits for more than that."""
+        """Start it, again if need be; `wait_until_ready` waits for more than that."""
+        if self._output:
+            self._output.close()
         self._output = self.log.open("ab")
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
             self._arguments, env=self._environment, stdout=self._output, stderr=subprocess.STDOUT

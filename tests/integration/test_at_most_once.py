@@ -123,20 +123,21 @@ class TestCommits:
     pytestmark = pytest.mark.parametrize("runner_kind", ["async"])  # as workers run
 
     async def test_many_at_once_are_answered_each_for_its_own(self, store):
-        ids = await store.enqueued(30)
+        ids = await store.enqueued(30, delivery="at-most-once")
         begun = await store.run(store.agenda.begin(ids, "w1", 60))
         commits = Commits(store.agenda, store.runner)
         ours = list(map(commitment, begun))
         stale = [attrs.evolve(made, lease=Lease(made.lease.job_id, 99)) for made in ours[::3]]
+        pairs = zip([*begun, *begun[::3]], [*ours, *stale], strict=True)
         answers = await asyncio.gather(
-            *map(commits.commit, [*ours, *stale]), return_exceptions=True
+            *(commits.commit(job, made) for job, made in pairs), return_exceptions=True
         )
         assert answers[:30] == [None] * 30
         assert {type(answer) for answer in answers[30:]} == {LeaseLost}
 
     @pytest.mark.parametrize("error", [StoreUnavailable("away"), ValueError("a fault of ours")])
     async def test_without_an_answer_nobody_may_go_on(self, store, monkeypatch, error):
-        begun = await store.begun()
+        begun = await store.begun(delivery="at-most-once")
         commits = Commits(store.agenda, store.runner)
 
         async def away(_):
@@ -144,9 +145,9 @@ class TestCommits:
 
         monkeypatch.setattr(type(store.runner), "run", lambda _, operation: away(operation))
         with pytest.raises(type(error)):
-            await asyncio.wait_for(commits.commit(commitment(begun)), 5)
+            await asyncio.wait_for(commits.commit(begun, commitment(begun)), 5)
         monkeypatch.undo()
-        await commits.commit(commitment(begun))
+        await commits.commit(begun, commitment(begun))
 
 
 # a person's word

@@ -29,6 +29,7 @@ _ENDS = {
     JobState.UNCONFIRMED: Decision.UNCONFIRMED,
 }
 _DEFERRALS = frozenset({Verdict.DEFERRED, Verdict.THROTTLED})
+MOST_CRASHES = 3  # of processes that sent one job, before it counts as their cause
 _MOST_REPLIES = 20  # kept with an attempt
 _OPEN = frozenset({RecipientState.PENDING, RecipientState.DEFERRED})
 
@@ -182,10 +183,47 @@ def fail(job: Assignment, reason: str, given: Circumstances) -> Result:
     return Result(job.lease, end_of(recipients), ENDED, job.tries + 1, recipients, attempt)
 
 
+def crashed(
+    job: Assignment, reason: str, given: Circumstances, committed: Sequence[str] = ()
+) -> Result:
+    """Settle an attempt in which this process, or one for that job alone, failed by itself.
+
+    It uses no attempt of the retry policy up, but there are `MOST_CRASHES`.
+
+    Args:
+        committed: addresses to which it may have got through, for all we know.
+    """
+    crashes = job.crashes + 1
+    last, once = crashes >= MOST_CRASHES, job.head.delivery == "at-most-once"
+    if last:
+        reason = f"{reason} (crash {crashes} of {MOST_CRASHES})"
+    recipients = []
+    for r in job.recipients:
+        if r.state in _OPEN and r.address in committed and (last or once):
+            recipients.append(Recipient(r.address, RecipientState.UNCONFIRMED, reason))
+        elif r.state in _OPEN and last:
+            recipients.append(Recipient(r.address, RecipientState.REFUSED, reason))
+        else:
+            recipients.append(r)
+    ended = all(r.state not in _OPEN for r in recipients)
+    due_ms = ENDED if ended else given.now_ms + round(given.policy.delays[0] * 1000)
+    state = end_of(recipients) if ended else JobState.DEFERRED
+    attempt = Attempt(
+        n=job.tries + 1,
+        started_at=at(job.begun_ms),
+        ended_at=at(given.now_ms),
+        decision=_ENDS.get(state, Decision.INTERRUPTED),
+        worker=given.worker,
+        reply=reason,
+        next_attempt_at=None if ended else at(due_ms),
+        because=None if ended else f"crash {crashes} of {MOST_CRASHES}, which are too many",
+    )
+    return Result(job.lease, state, due_ms, job.tries, tuple(recipients), attempt, crashes=crashes)
+
+
 def hand_back(job: Assignment) -> Result:
     """Give a job back that was not tried: due now, for any worker."""
-    waiting = JobState.DEFERRED if job.tries else JobState.QUEUED
-    return Result(job.lease, waiting, NOW, job.tries, job.recipients, None)
+    return put_back(job, NOW, "")
 
 
 def put_back(job: Assignment, due_ms: int, reason: str) -> Result:
@@ -193,7 +231,9 @@ def put_back(job: Assignment, due_ms: int, reason: str) -> Result:
     waiting = JobState.DEFERRED if job.tries else JobState.QUEUED
     if job.expires_ms:
         due_ms = min(due_ms, job.expires_ms)
-    return Result(job.lease, waiting, due_ms, job.tries, job.recipients, None, reason)
+    return Result(
+        job.lease, waiting, due_ms, job.tries, job.recipients, None, reason, crashes=job.crashes
+    )
 
 
 def _after(

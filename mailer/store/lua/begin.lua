@@ -5,7 +5,7 @@
 --       lists, for all emails and by tag, then the jobs' records
 -- ARGV  1 lease ms, 2 worker, then the jobs' ids in the order of their records
 -- Returns  {now, then for each begun job: {id, token, tries, date, since, expires, lane,
---          head, message, recipients}}
+--          head, message, recipients, crashes}}
 --
 -- A job found in `sending` whose lease is over was held by a worker that died: it is taken over,
 -- and the lost attempt is put on record, for nobody knows what it sent. Where it has expired since,
@@ -80,13 +80,17 @@ for i = 17, #KEYS do
   local record, id = KEYS[i], ARGV[i - 14]
   local job = redis.call('HMGET', record, 'state', 'due', 'lease', 'lane', 'expires', 'tries',
     'date', 'since', 'head', 'message', 'recipients', 'worker', 'started', 'committed',
-    'superseded')
+    'superseded', 'crashes')
   local state, due, expires = job[1], tonumber(job[2] or 0), tonumber(job[5] or 0)
   local lane, over = tonumber(job[4] or 0), job[15] or (expires > 0 and expires <= now)
   local lost = state == 'sending' and tonumber(job[3]) <= now
   local waiting = (state == 'scheduled' or state == 'queued' or state == 'deferred') and due <= now
   local committed = lost and job[14] and cjson.decode(job[14])
-  if lost then record_interruption(record, job, committed) end
+  local crashes = tonumber(job[16] or 0)
+  if lost then
+    record_interruption(record, job, committed)
+    crashes = redis.call('HINCRBY', record, 'crashes', 1)
+  end
   local recipients, left, people = job[11], nil, nil
   if lost and (over or committed) then
     recipients, left, people = doubt(recipients, committed)
@@ -118,7 +122,7 @@ for i = 17, #KEYS do
       redis.call('ZADD', KEYS[index.sending], now, id)
     end
     begun[#begun + 1] = { id, token, tonumber(job[6] or 0), tonumber(job[7]), tonumber(job[8]),
-      expires, lane, job[9], job[10], recipients }
+      expires, lane, job[9], job[10], recipients, crashes }
   end
 end
 return begun

@@ -5,7 +5,7 @@
 --       blobs' keys begin with, 17 blob-uses, then the jobs' records
 -- ARGV  for each job: id, token, new state, index of the new state's key, due ms (0: it has
 --       ended; 1: now), tries, recipients, attempt ('': none to record), why it waits where no
---       attempt says so ('': one does)
+--       attempt says so ('': one does), crashes in a row
 -- Returns  for each job 1, or 0 where the token is stale; 1 too where this very result was recorded
 --          before, and only the reply got lost; 2 where a newer email has taken its place meanwhile,
 --          so that it is canceled instead of tried again
@@ -21,7 +21,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local reply, wake = {}, false
 for i = 18, #KEYS do
-  local at = (i - 18) * 9
+  local at = (i - 18) * 10
   local record, id, state = KEYS[i], ARGV[at + 1], ARGV[at + 3]
   local job = redis.call('HMGET', record, 'state', 'token', 'lane', 'attempts', 'blobs',
     'superseded')
@@ -39,6 +39,8 @@ for i = 18, #KEYS do
       'recipients', ARGV[at + 7], 'attempts', attempts)
     redis.call('HDEL', record, 'lease', 'worker', 'started', 'committed', 'held')
     if ARGV[at + 9] ~= '' then redis.call('HSET', record, 'held', ARGV[at + 9]) end
+    if ARGV[at + 10] == '0' then redis.call('HDEL', record, 'crashes')
+    else redis.call('HSET', record, 'crashes', ARGV[at + 10]) end
     redis.call('ZREM', KEYS[7], id)
     redis.call('ZADD', KEYS[index], now, id)
     local lane = KEYS[1 + tonumber(job[3])]
