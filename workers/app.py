@@ -40,6 +40,8 @@ def make_app(settings: Settings) -> Celery:
         # a broker that is away when the worker starts, or goes later, is waited for
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # so is one that refuses to write, as after a failover
+        broker_channel_error_retry=True,
         # the worker goes on with its transactions while the broker is away
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_transport_options=_transport_options(settings, timeout),

@@ -56,7 +56,7 @@ class Courier:
         self._jobs = Jobs(keys, idempotency_seconds=settings.idempotency_seconds)
         self._desk = desk = Desk(worker, settings)
         self._journal = Journal(desk.agenda, desk.runner, self._recorded)
-        self._deliverer = desk.deliverer(self._journal.add)
+        self._deliverer = desk.deliverer(self._journal.add, give_up)
         self._unknown_users = UnknownUsers(Suppressions(keys), desk.runner, worker)
         self._quarantine = Quarantine(
             worker, settings.lease_seconds, self._journal.add, self._deliverer.circumstances

@@ -29,13 +29,19 @@ log = structlog.get_logger()
 
 @attrs.frozen
 class Deliverer:
-    """Delivers jobs through the relays. What comes of each goes to ``record``."""
+    """Delivers jobs through the relays.
+
+    Attributes:
+        record: takes what comes of each attempt.
+        give_up: called where the process is out of memory: it should end, for it would fail others.
+    """
 
     worker: str
     routes: Routes
     sender: Sender
     policy: RetryPolicy
     record: Callable[[Result], None]
+    give_up: Callable[[], None]
 
     async def deliver(self, job: Assignment, batch: Batch) -> None:
         """Make one attempt at ``job``, and have recorded what came of it."""
@@ -50,6 +56,8 @@ class Deliverer:
             self.record(fail(job, str(error), self.circumstances()))
         except Exception as error:
             log.exception("attempt failed by a fault of ours", job=job.lease.job_id)
+            if isinstance(error, MemoryError):
+                self.give_up()
             # which is not quoted: it may contain a part of the message
             reason = f"internal: {type(error).__name__}"
             made = self.sender.commits.made(job.lease)

@@ -78,8 +78,8 @@ class Desk:
         self._fetcher = Fetcher(settings)
         self._background: set[asyncio.Task[Any]] = set()
 
-    def deliverer(self, record: Callable[[Result], None]) -> Deliverer:
-        """Make the one who delivers; ``record`` takes what comes of each attempt."""
+    def deliverer(self, record: Callable[[Result], None], give_up: Callable[[], None]) -> Deliverer:
+        """Make the one who delivers; see there."""
         settings, fetch = self._settings, self._fetcher.fetch
         most = settings.max_attachment_bytes
         sender = Sender(
@@ -95,7 +95,7 @@ class Desk:
             rules=rules(settings),
         )
         routes = Routes.read(settings, self.relays)
-        return Deliverer(self._worker, routes, sender, settings.retry_policy, record)
+        return Deliverer(self._worker, routes, sender, settings.retry_policy, record, give_up)
 
     @property
     def services(self) -> list[Coroutine[Any, Any, None]]:

@@ -21,10 +21,11 @@ from mailer.loading import current_settings
 from mailer.store.agenda import Assignment, Result
 from workers.batch import Batch
 from workers.desk import Desk
-from workers.outcomes.settlement import MOST_CRASHES, Circumstances, crashed, hand_back
+from workers.outcomes.settlement import MOST_CRASHES, Circumstances, crashed, hand_back, put_back
 
 log = structlog.get_logger()
 _SIGN_OF_LIFE = 1.0  # seconds between ticks
+_UNTIL_ANOTHER = 5.0  # seconds, where none could be started
 _LONGEST_LINE = 64 * 1024 * 1024
 
 
@@ -77,6 +78,7 @@ class Quarantine:
         self._turn = asyncio.Lock()
         self._in_line = 0
         self._process: Process | None = None
+        self._answered = False  # the process has, since it was started
 
     async def deliver(self, job: Assignment, batch: Batch) -> None:
         """Make one attempt at ``job`` in its turn, and have recorded what came of it."""
@@ -127,18 +129,24 @@ class Quarantine:
             if not line.endswith(b"\n"):
                 reason = _ended(await process.wait())
                 break
+            self._answered = True
             match _answer(line):
                 case Committed(recipients):
                     committed = recipients
                 case Done(result):
                     return result or hand_back(job)
         self._process = None
+        if not self._answered:  # no fault of the job
+            log.error("no process could be started", reason=reason)
+            due_ms = self._circumstances().now_ms + round(_UNTIL_ANOTHER * 1000)
+            return put_back(job, due_ms, f"the process that was to send it alone {reason}")
         reason = f"the process that sent it alone {reason}"
         log.error("job crashed", job=job.lease.job_id, reason=reason)
         return crashed(job, reason, self._circumstances(), committed)
 
     async def _start(self) -> Process:
         # a session of its own, for Ctrl-C is the worker's to handle
+        self._answered = False
         words = ["-m", "workers.quarantine", f"{self._worker} alone"]
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, *words),
@@ -176,7 +184,7 @@ async def _deliver_all(worker: str, orders: _Orders, answer: Callable[[Answer], 
     """Deliver what is asked for, until nothing more can come."""
     results: list[Result] = []
     desk = Desk(worker, current_settings(), lambda made: answer(Committed(made.recipients)))
-    deliverer = desk.deliverer(results.append)
+    deliverer = desk.deliverer(results.append, lambda: None)
     async with asyncio.TaskGroup() as services:
         running = [services.create_task(service) for service in (*desk.services, _tick(answer))]
         while line := await orders.readline():
