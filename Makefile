@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+PLOTS  := $(VENV)/.plots
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test servers lint types bench clean
+.PHONY: help setup demo test servers chaos lint types bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +20,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(PLOTS): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots]'
+	@touch $@
+
 demo: $(STAMP) ## run the whole loop on embedded parts: Redis, SMTP server, worker, Flower
 	@$(BIN)/mailer demo $(ARGS)
 
@@ -27,6 +32,9 @@ test: $(STAMP) ## run the whole test suite (ARGS='-k retry -x' narrows it)
 
 servers: $(STAMP) ## run the tests with Postfix and Dovecot, where they are installed (as root)
 	@MAILER_TEST_REAL_SERVERS=1 $(BIN)/python -m pytest -rs tests/acceptance/test_real_servers.py $(ARGS)
+
+chaos: $(STAMP) $(PLOTS) ## kill, freeze and starve real parts, and count what is lost (ARGS=--help)
+	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 lint: $(STAMP) ## check style and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

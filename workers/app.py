@@ -58,6 +58,10 @@ def _transport_options(settings: Settings, timeout: float) -> dict[str, Any]:
         return {}
     return {
         "global_keyprefix": f"{{{settings.key_prefix}}}:broker:",
+        # nothing is kept in Redis until it is acknowledged: for us it need not be, it would be two
+        # more round trips a batch, and kombu 5.7 ends the worker when it can't give such a message
+        # back, as when Redis is started again
+        "ack_emulation": False,
         # without these, publishing to a frozen Redis would hang for ever
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,

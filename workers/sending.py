@@ -149,7 +149,8 @@ class Sender:
         )
         check = partial(self._check, parcel.job, given)
         try:
-            transcript = await seat.transact(build, check, self._before_final(parcel))
+            look = partial(self._look, parcel.job)
+            transcript = await seat.transact(build, check, look, self._before_final(parcel))
             outcome = classify(transcript, len(recipients), self.rules)
         except RelayFault as fault:
             outcome = broken_relay(fault.phase, fault.reply, fault.reason, len(recipients))
@@ -167,10 +168,13 @@ class Sender:
         return partial(self.commits.commit, parcel.job, made)
 
     def _check(self, job: Assignment, given: Pass | None) -> None:
-        if not self.leases.holds(job.lease):
-            raise LeaseLost
+        self._look(job)
         if given and given.is_late(self.clock.now_ms):
             raise _TooLate
+
+    def _look(self, job: Assignment) -> None:
+        if not self.leases.holds(job.lease):
+            raise LeaseLost
 
     def _wait(self, given: Pass | None) -> float:
         return max(0.0, (given.at_ms - self.clock.now_ms) / 1000) if given else 0.0

@@ -2,8 +2,13 @@
 
 from typing import Any
 
+import structlog
+
+from mailer.errors import StoreUnavailable
 from workers.app import app
 from workers.carriage import TASK
+
+log = structlog.get_logger()
 
 
 @app.task(name=TASK, bind=True, ignore_result=True, send_events=False)  # type: ignore[untyped-decorator]  # Celery publishes no types
@@ -15,4 +20,7 @@ def deliver(self: Any, ids: list[str], dispatcher: str = "", ticket: str = "") -
         dispatcher: the worker that did, to be told once they have left the queue.
         ticket: its number for this batch.
     """
-    self.app.courier.accept(ids, dispatcher, ticket)
+    try:
+        self.app.courier.accept(ids, dispatcher, ticket)
+    except StoreUnavailable as error:  # they are on the agenda, and come up again
+        log.warning("batch not begun", jobs=len(ids), reason=str(error))

@@ -83,7 +83,7 @@ def test_poison_fails_after_three_tries_and_its_neighbours_are_sent(system, smtp
     assert job.state is JobState.FAILED
     assert [attempt.decision for attempt in job.attempts] == ["interrupted", "interrupted", "fail"]
     assert job.attempts[-1].reply == (
-        "the process that sent it alone ended by SIGKILL (crash 3 of 3)"
+        "the process that sent it alone ended by SIGKILL (crash 3; 3 are too many)"
     )
     assert job.recipients[0].state is RecipientState.REFUSED
     assert {neighbour.state for neighbour in neighbours} == {JobState.SENT}
@@ -101,7 +101,7 @@ def test_a_bug_that_an_email_meets_fails_it_after_three_tries(system, smtp, pois
     assert job.state is JobState.FAILED
     assert [attempt.decision for attempt in job.attempts] == ["interrupted", "interrupted", "fail"]
     assert job.attempts[0].reply == "internal: ZeroDivisionError"
-    assert job.attempts[-1].reply == "internal: ZeroDivisionError (crash 3 of 3)"
+    assert job.attempts[-1].reply == "internal: ZeroDivisionError (crash 3; 3 are too many)"
     assert {attempt.n for attempt in job.attempts} == {1}, "no attempt of its policy is used up"
     assert len(smtp.received) == 5
 
@@ -159,7 +159,7 @@ def test_what_may_have_left_when_its_process_died_is_unconfirmed(system, smtp, d
         job = system.ended(job_id)
     assert job.state is JobState.UNCONFIRMED
     assert job.attempts[-1].decision is Decision.UNCONFIRMED
-    assert "ended by SIGKILL (crash 3 of 3)" in job.attempts[-1].reply
+    assert "ended by SIGKILL (crash 3; 3 are too many)" in job.attempts[-1].reply
 
 
 def test_what_had_not_left_when_its_process_died_is_refused(system, smtp):

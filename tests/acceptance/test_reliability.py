@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from mailer import Attachment, JobState, Priority, StoreUnavailable
-from mailer.testing import EmbeddedRedis, eventually, hang, slow
+from mailer.testing import EmbeddedRedis, Fault, eventually, hang, slow
 
 CONNECTIONS = 20
 
@@ -94,6 +94,26 @@ def test_a_worker_that_was_frozen_beyond_its_lease_changes_nothing(system, smtp)
     finally:
         frozen.signal(signal.SIGCONT)
         frozen.kill()
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "at-most-once"])
+def test_a_worker_that_was_frozen_before_the_final_dot_never_says_it(system, smtp, delivery):
+    """It looks at its lease again, once the server is ready for the message."""
+    smtp.state.options.extensions = ("PIPELINING", "8BITMIME")
+    smtp.faults.append(Fault("data", delay=0.5, times=1))
+    frozen = system.worker("w1").start()
+    job_id = system.enqueue(delivery=delivery)
+    eventually(lambda: smtp.faults[0].happened)
+    frozen.signal(signal.SIGSTOP)
+    try:
+        with system.worker("w2"):
+            assert system.ended(job_id).state is JobState.SENT
+            frozen.signal(signal.SIGCONT)
+            eventually(lambda: "lease lost before sending" in frozen.tail(50))
+            assert frozen.stop() == 0
+    finally:
+        frozen.signal(signal.SIGCONT) if frozen.running else None
+    assert len(smtp.received) == 1
 
 
 def test_workers_side_by_side_send_each_email_once(system, smtp):

@@ -1,4 +1,7 @@
-"""A campaign of faults against real processes, and a ledger of what became of every email.
+"""Whether emails survive what happens to machines: ``make chaos``.
 
-``python -m chaos --help`` (with ``tests`` on the path) runs it; ``make chaos`` does.
+A campaign plays rounds: a `world` of real processes is put under `load`, one of the `faults`
+strikes, and once all has ended, a `ledger` compares what was acknowledged with what came and what
+is recorded. To strike a process at a point of its work, nothing is changed in it: its `tap` sees
+which step it asks Redis for, and its relay what it says.
 """

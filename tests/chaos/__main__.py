@@ -1,91 +1,145 @@
-"""``python -m chaos``: run the campaign, and tell what came of it."""
+"""The campaign as a command: ``make chaos``; ``make chaos ARGS=--help`` tells more."""
 
 import argparse
-import multiprocessing
-import os
+import shlex
 import sys
-from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
-from chaos.campaign import Round, play
-from chaos.faults import KINDS
-from chaos.report import plot, summary, table, write_table
+from chaos.campaign import Round, play_all, tasks
+from chaos.faults import FAULTS
+from chaos.report import Row, plot, rows, table
+from chaos.world import LEASE
 
-_AT_ONCE = 25  # rounds on one stage
 _DOCS = Path(__file__).parents[2] / "docs"
+_PAGE, _PLOT = _DOCS / "reliability.md", _DOCS / "recovery.png"
+_BEGIN, _END = "<!-- campaign -->\n", "<!-- end -->"
+
+console = Console(width=None if sys.stdout.isatty() else 150)
 
 
-def main() -> int:
-    """Run it; the exit code is 1 where a promise was broken."""
-    given = _parser().parse_args()
-    unknown = set(given.fault or ()) - KINDS.keys()
-    if unknown:
-        sys.exit(f"there is no fault {', '.join(unknown)}; there are: {', '.join(KINDS)}")
-    names = given.fault or list(KINDS)
-    tasks = list(_tasks(names, given.share, given.seed))
-    total = sum(count for _, count, _ in tasks)
-    columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn())
-    rounds: list[Round] = []
-    console = Console(stderr=True)
-    context = multiprocessing.get_context("spawn")
-    with (
-        context.Pool(given.parallel, maxtasksperchild=1) as pool,
-        Progress(*columns, TimeRemainingColumn(), console=console) as progress,
-    ):
-        bar = progress.add_task("rounds", total=total)
-        for some in pool.imap_unordered(_play, tasks):
-            rounds += some
-            progress.advance(bar, len(some))
-            for one in some:
-                if one.failed:
-                    console.print(f"[red]{one}")
-    sys.stdout.write(summary(rounds) + "\n")
-    if given.write:
-        command = f"make chaos ARGS='{' '.join(sys.argv[1:])}'"
-        write_table(_DOCS / "reliability.md", table(rounds), command, given.seed)
-        plot(rounds, _DOCS / "reliability.png")
-    return int(any(one.failed for one in rounds))
-
-
-def _parser() -> argparse.ArgumentParser:
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="make chaos ARGS=…",
-        description="Kill, freeze and cut off real processes while they send email, and check "
-        "what became of every one.",
-        epilog="Example: make chaos ARGS='--share 0.01', or ARGS='--fault begun --fault frozen'",
+        prog="make chaos",
+        description="Kills, stops and starves real workers, producers, Redis and relays, and "
+        "compares every email that was acknowledged with what came and what is recorded.",
+        epilog="""examples:
+  make chaos                                       all faults, some rounds each: five minutes
+  make chaos ARGS='--rounds 50 --fault "at random"'
+  make chaos ARGS='--full --write'                 the table of docs/reliability.md: an hour""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--rounds", type=int, default=5, help="of each fault (5)")
+    parser.add_argument("--full", action="store_true", help="as many as the table has for each")
     parser.add_argument(
-        "--share", type=float, default=1.0, help="of the full campaign's rounds (default 1)"
+        "--fault",
+        action="append",
+        choices=[f.name for f in FAULTS],
+        metavar="NAME",
+        help="only this one; may be repeated. "
+        + "; ".join(f"“{fault.name}”: {fault.what}" for fault in FAULTS),
     )
-    parser.add_argument("--fault", action="append", help="only this one; may be repeated")
-    parser.add_argument("--seed", type=int, default=1, help="of all that is left to chance")
+    parser.add_argument("--worlds", type=int, default=4, help="at a time (4)")
     parser.add_argument(
-        "--parallel", type=int, default=2 * (os.cpu_count() or 1), help="stages at the same time"
+        "--results",
+        type=Path,
+        help="keep each round there, a line of JSON each, and go on after those that it has",
     )
-    parser.add_argument(
-        "--write", action="store_true", help="put table and plot into docs/reliability.md"
-    )
-    return parser
+    parser.add_argument("--write", action="store_true", help="put table and plot into docs/")
+    return parser.parse_args()
 
 
-def _tasks(names: list[str], share: float, seed: int) -> Iterator[tuple[str, int, int]]:
-    for name in names:
-        left = max(1, round(KINDS[name].rounds * share))
-        part = 0
-        while left:
-            count = min(left, _AT_ONCE)
-            yield name, count, seed * 1000 + part
-            left -= count
-            part += 1
+def main() -> None:
+    """Play, and tell; the exit code is 1 where a promise was broken."""
+    given = _arguments()
+    faults = [fault for fault in FAULTS if not given.fault or fault.name in given.fault]
+    counts = {fault.name: fault.rounds if given.full else given.rounds for fault in faults}
+    played = _earlier(given.results)
+    todo = [task for task in tasks(counts) if not _is_among(task, played)]
+    total = sum(task.rounds for task in todo)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        bar = progress.add_task("rounds", total=total)
+        for some in play_all(todo, given.worlds):
+            played += some
+            _keep(given.results, some)
+            progress.advance(bar, len(some))
+            for each in some:
+                for problem in each.verdict.problems:
+                    progress.console.print(f"[red]{each.fault}, seed {each.seed}[/]: {problem}")
+    found = rows(played)
+    console.print(_shown(found))
+    if given.write:
+        _write(found)
+    sys.exit(any(row.total.problems for row in found))
 
 
-def _play(task: tuple[str, int, int]) -> list[Round]:
-    name, count, seed = task
-    return list(play(KINDS[name], count, seed))
+def _earlier(results: Path | None) -> list[Round]:
+    if results is None or not results.exists():
+        return []
+    return [msgspec.json.decode(line, type=Round) for line in results.read_bytes().splitlines()]
+
+
+def _is_among(task: object, played: list[Round]) -> bool:
+    return any((each.fault, each.seed) == (task.fault, task.seed) for each in played)  # type: ignore[attr-defined]
+
+
+def _keep(results: Path | None, some: list[Round]) -> None:
+    if results is not None:
+        with results.open("ab") as file:
+            file.writelines(msgspec.json.encode(each) + b"\n" for each in some)
+
+
+def _shown(found: list[Row]) -> Table:
+    shown = Table("Fault", title="What came of it")
+    for name in (
+        "Rounds",
+        "Emails",
+        "Lost",
+        "Twice",
+        "At most once, twice",
+        "Not marked",
+        "Wrong",
+        "Stuck",
+        "Unconfirmed",
+        "95 %",
+        "Recovery",
+    ):
+        shown.add_column(name, justify="right")
+    for row in found:
+        total = row.total
+        cells = (
+            row.rounds,
+            total.jobs,
+            total.lost,
+            total.duplicated,
+            total.doubled_at_most_once,
+            total.unmarked,
+            total.wrong,
+            total.stuck,
+            total.unconfirmed,
+            row.bound,
+            f"{row.median:.1f} s",
+        )
+        shown.add_row(row.fault.name, *map(str, cells), style="red" if total.problems else None)
+    return shown
+
+
+def _write(found: list[Row]) -> None:
+    page = _PAGE.read_text()
+    before, rest = page.split(_BEGIN)
+    _, after = rest.split(_END, 1)
+    command = shlex.join(["make", "chaos", f"ARGS={' '.join(sys.argv[1:])}"])
+    when = f"{datetime.now(UTC):%Y-%m-%d}, by `{command}`:\n\n"
+    _PAGE.write_text(before + _BEGIN + when + table(found) + _END + after)
+    plot(found, LEASE, _PLOT)
+    console.print(f"written: {_PAGE}, {_PLOT}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,68 +1,116 @@
-"""Rounds: on a stage, everything is well; a fault happens; every email must end as it should."""
+"""Plays rounds: a load, a strike, the wait until all has ended, and the comparison."""
 
-import random
+import multiprocessing
+import tempfile
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
+from pathlib import Path
 
 import attrs
 
-from chaos.faults import KINDS, Kind
-from chaos.ledger import Verdict
-from chaos.stage import Stage
+from chaos.faults import FAULTS, Fault
+from chaos.ledger import Verdict, copies, judge
+from chaos.load import Load
+from chaos.world import Overdue, World, world
 
-_EMAILS = 30
+_ROUNDS_IN_ONE_WORLD = 25
+_FIRST_COPIES = 3  # after which the load is known to be under way
 
 
 @attrs.frozen
 class Round:
-    """What came of one round.
+    """One strike, and what it led to.
 
     Attributes:
-        recovery: seconds from the end of the fault until every email had ended.
-        problem: why it could not be played as meant, or empty.
+        fault: by name.
+        recovery: seconds from its end until every job had ended.
     """
 
-    kind: str
+    fault: str
+    seed: int
     verdict: Verdict
-    recovery: float = 0.0
-    problem: str = ""
-
-    @property
-    def failed(self) -> bool:
-        """Whether a promise was broken."""
-        verdict = self.verdict
-        unexpected = verdict.duplicated and not KINDS[self.kind].copies
-        broken = verdict.lost or verdict.unmarked or verdict.wrong or verdict.stuck
-        return bool(broken or unexpected or self.problem)
+    recovery: float
 
 
-def play(kind: Kind, rounds: int, seed: int) -> Iterator[Round]:
-    """Play some rounds of one fault on a stage of their own."""
-    chance = random.Random(f"{kind.name} {seed}")
-    with Stage(appendfsync=kind.appendfsync) as stage:
-        for _ in range(rounds):
-            yield _round(stage, kind, chance)
-        if late := stage.late_copies():
-            verdict = Verdict(duplicated=late, unmarked=late)
-            yield Round(kind.name, verdict, problem="copies that came after their round")
+@attrs.frozen
+class Task:
+    """Rounds of one fault, to be played in one world."""
+
+    fault: str
+    seed: int
+    rounds: int
 
 
-def _round(stage: Stage, kind: Kind, chance: random.Random) -> Round:
-    problem = ""
-    stage.get_ready()
-    try:
-        playing = kind.play(stage, chance)
-        next(playing)
-        if not kind.enqueues:
-            stage.enqueue(_EMAILS)
-        next(playing, None)
-    except (AssertionError, OSError) as error:
-        problem = f"{type(error).__name__}: {error}"
-    over = time.monotonic()
-    stage.revive()
-    stage.settle(kind.limit)
+def tasks(rounds: dict[str, int]) -> list[Task]:
+    """Divide the rounds of each fault among worlds."""
+    return [
+        Task(name, start, min(_ROUNDS_IN_ONE_WORLD, count - start))
+        for name, count in rounds.items()
+        for start in range(0, count, _ROUNDS_IN_ONE_WORLD)
+    ]
+
+
+def play_all(tasks: Iterable[Task], worlds: int) -> Iterator[list[Round]]:
+    """Play tasks in several worlds at a time, each in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(worlds, mp_context=context, max_tasks_per_child=1) as pool:
+        for future in as_completed([pool.submit(play, task) for task in tasks]):
+            yield future.result()
+
+
+def play(task: Task) -> list[Round]:
+    """Play the rounds of one task."""
+    fault = next(fault for fault in FAULTS if fault.name == task.fault)
+    played: list[Round] = []
+    with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
+        while len(played) < task.rounds:
+            seed = task.seed + len(played)
+            played += _in_a_world(fault, seed, task.rounds - len(played), Path(folder) / str(seed))
+    return played
+
+
+def _in_a_world(fault: Fault, seed: int, rounds: int, folder: Path) -> list[Round]:
+    """Play rounds, until one goes wrong: the next one then needs another world."""
+    folder.mkdir()
+    played: list[Round] = []
+    with world(folder, seed, **fault.world) as stage:
+        while len(played) < rounds:
+            played.append(play_round(stage, fault, seed + len(played)))
+            if played[-1].verdict.problems:
+                _keep_logs(folder)
+                break
+    return played
+
+
+def play_round(stage: World, fault: Fault, seed: int) -> Round:
+    """Strike a world under load, and judge what comes of it."""
+    failure, over = Verdict(), None
+    stage.ready()
+    before = len(stage.received)
+    with Load(stage.mailer, stage.chance) as load:
+        try:
+            stage.until(lambda: len(stage.received) >= before + _FIRST_COPIES, "a load under way")
+            over = fault.strike(stage, load)
+        except Exception:  # noqa: BLE001 - told with the others
+            failure = Verdict(problems=(traceback.format_exc(limit=-3),))
+    over = over or time.monotonic()
+    with suppress(Overdue):  # the verdict says which
+        stage.until(lambda: stage.settled, "an end of all jobs", fault.patience)
     recovery = time.monotonic() - over
-    if stage.deaths and not kind.ends_workers:
-        problem = problem or stage.deaths[0]
-    stage.deaths.clear()
-    return Round(kind.name, stage.balance(), recovery, problem)
+    # copies of emails of earlier rounds have nothing to come for any more
+    came = copies(stage.received) - stage.judged
+    stage.judged += came
+    stage.rounds += 1
+    jobs = stage.jobs(len(load.entries))
+    return Round(
+        fault.name, seed, judge(load.entries, jobs, came, fault.may_double) + failure, recovery
+    )
+
+
+def _keep_logs(folder: Path) -> None:
+    kept = Path(tempfile.mkdtemp(prefix="chaos-logs-"))
+    for log in folder.glob("*.log"):
+        kept.joinpath(log.name).write_bytes(log.read_bytes())

@@ -1,10 +1,15 @@
-"""What was promised for each email, against what relays accepted and what is on record: pure."""
+"""What was promised against what came: every email that was enqueued, every copy, every record."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from mailer import Attempt, Decision, Job, JobState
+from mailer import Decision, Job, JobState, RecipientState
+from mailer.testing import Received
+
+Copies = Counter[tuple[str, str]]
+_PERHAPS = "perhaps"  # in the reply of an attempt of which nobody knows whether it got through
 
 
 @attrs.frozen
@@ -12,78 +17,115 @@ class Entry:
     """An email whose enqueueing was acknowledged.
 
     Attributes:
-        poison: it ends every process that builds it, and is to fail.
+        poison: it ends each process that sends it, and should end as failed.
     """
 
     job_id: str
     message_id: str
-    once: bool = False
+    recipients: tuple[str, ...]
+    at_most_once: bool = False
     poison: bool = False
 
 
 @attrs.frozen
 class Verdict:
-    """How many emails of a round fared well or otherwise.
+    """What a round has shown. Copies are counted by recipient.
 
     Attributes:
-        lost: neither accepted by a relay nor in doubt, although it had to be sent.
-        duplicated: second and further copies that relays accepted.
-        unmarked: of these, those of which the record of attempts knows nothing.
-        wrong: the record contradicts what the relays have.
-        stuck: not ended in time.
-        doubtful: ended as unconfirmed, as at-most-once demands.
+        lost: never accepted by the relay, although no record says that it might be so.
+        duplicated: accepted again; ``doubled_at_most_once`` of these were to come once at most.
+        unmarked: of the duplicated, those whose record does not tell of a second attempt's cause.
+        wrong: accepted or not, and recorded otherwise.
+        stuck: jobs that had not ended in time.
+        unconfirmed: jobs that ended so.
+        problems: the first few that are not as they should be, in words.
     """
 
     jobs: int = 0
     lost: int = 0
     duplicated: int = 0
+    doubled_at_most_once: int = 0
     unmarked: int = 0
     wrong: int = 0
     stuck: int = 0
-    doubtful: int = 0
+    unconfirmed: int = 0
+    problems: tuple[str, ...] = ()
 
     def __add__(self, other: "Verdict") -> "Verdict":
-        pairs = zip(attrs.astuple(self), attrs.astuple(other), strict=True)
-        return Verdict(*(one + another for one, another in pairs))
+        mine, others = attrs.astuple(self, recurse=False), attrs.astuple(other, recurse=False)
+        return Verdict(*(a + b for a, b in zip(mine, others, strict=True)))
 
 
-def judge(entry: Entry, job: Job | None, copies: int) -> Verdict:
-    """Judge one email.
+def copies(received: Iterable[Received]) -> Copies:
+    """Count how often each recipient was sent each message."""
+    return Counter((m.message_id, to) for m in received for to in m.recipients)
+
+
+def judge(
+    entries: Sequence[Entry], jobs: Mapping[str, Job], came: Copies, may_double: int
+) -> Verdict:
+    """Compare the entries with what came and with what is recorded.
 
     Args:
-        job: what is on record, or None where nothing is.
-        copies: how often relays have accepted it.
+        came: copies of these entries, and of no others.
+        may_double: how many emails may come twice, unless they were to come at most once.
     """
-    if job is None or job.message_id != entry.message_id:
-        return Verdict(jobs=1, wrong=1, lost=not copies)
-    if not job.state.ended:
-        return Verdict(jobs=1, stuck=1)
-    if entry.poison:
-        return Verdict(jobs=1, wrong=job.state is not JobState.FAILED or copies > 0)
-    doubtful = job.state is JobState.UNCONFIRMED and entry.once
-    more = max(copies - 1, 0)
-    right = doubtful or (job.state is JobState.SENT and copies > 0)
-    return Verdict(
-        jobs=1,
-        lost=not copies and not doubtful,
-        duplicated=more,
-        unmarked=more if more > sum(map(_may_have_left, job.attempts)) else 0,
-        wrong=not right or (entry.once and more > 0),
-        doubtful=doubtful,
-    )
-
-
-def balance(
-    entries: Sequence[Entry], jobs: Mapping[str, Job | None], copies: Mapping[str, int]
-) -> Verdict:
-    """Judge all emails of a round; copies are counted by Message-ID."""
     total = Verdict()
     for entry in entries:
-        total += judge(entry, jobs.get(entry.job_id), copies.get(entry.message_id, 0))
+        total += _of_one(entry, jobs.get(entry.job_id), came)
+    ours = {(entry.message_id, to) for entry in entries for to in entry.recipients}
+    if strangers := came.keys() - ours:
+        total += Verdict(wrong=len(strangers), problems=(f"nobody enqueued {min(strangers)}",))
+    twice = {message_id for (message_id, _), count in came.items() if count > 1}
+    if len(twice) > may_double:
+        total += Verdict(problems=(f"{len(twice)} emails came twice, {may_double} might",))
+    return attrs.evolve(total, problems=total.problems[:5])
+
+
+def _of_one(entry: Entry, job: Job | None, came: Copies) -> Verdict:
+    if job is None:
+        return Verdict(jobs=1, lost=1, problems=(f"no record of {entry.job_id}",))
+    if not job.state.ended:
+        return Verdict(jobs=1, stuck=1, problems=(f"{entry.job_id} is {job.state}",))
+    if entry.poison:
+        return Verdict(jobs=1) + _of_poison(entry, job, came)
+    states = {recipient.address: recipient.state for recipient in job.recipients}
+    total = Verdict(jobs=1, unconfirmed=job.state is JobState.UNCONFIRMED)
+    for address in entry.recipients:
+        total += _of_recipient(entry, job, states[address], came[entry.message_id, address])
+    if total.problems:
+        return attrs.evolve(total, problems=(f"{entry.job_id}: {'; '.join(total.problems)}",))
     return total
 
 
-def _may_have_left(attempt: Attempt) -> bool:
-    """Whether the record says that this attempt's outcome is unknown."""
-    lost_reply = attempt.phase == "dot" and attempt.code is None
-    return attempt.decision is Decision.INTERRUPTED or lost_reply
+def _of_poison(entry: Entry, job: Job, came: Copies) -> Verdict:
+    sent = any(came[entry.message_id, to] for to in entry.recipients)
+    reason = job.attempts[-1].reply or ""
+    if sent or job.state is not JobState.FAILED or "3 are too many" not in reason:
+        return Verdict(wrong=1, problems=(f"poison {job.id} is {job.state}: {reason}",))
+    return Verdict()
+
+
+def _of_recipient(entry: Entry, job: Job, state: RecipientState, count: int) -> Verdict:
+    total = Verdict()
+    in_doubt = state is RecipientState.UNCONFIRMED and entry.at_most_once
+    if count == 0 and not in_doubt:
+        total += Verdict(lost=1, problems=(f"it never came and is {state}",))
+    if count > 0 and not in_doubt and state is not RecipientState.ACCEPTED:
+        total += Verdict(wrong=1, problems=(f"it came and is {state}",))
+    if count > 1:
+        total += Verdict(duplicated=count - 1)
+        if entry.at_most_once:
+            said = (f"at most once, it came {count} times",)
+            total += Verdict(doubled_at_most_once=count - 1, problems=said)
+        if not _is_marked(job):
+            said = ("it came twice, and the record does not tell",)
+            total += Verdict(unmarked=count - 1, problems=said)
+    return total
+
+
+def _is_marked(job: Job) -> bool:
+    return any(
+        attempt.decision is Decision.INTERRUPTED or _PERHAPS in (attempt.reply or "")
+        for attempt in job.attempts
+    )

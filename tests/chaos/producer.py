@@ -1,31 +1,42 @@
-"""A producer in a process of its own: enqueues when told to, and tells what was acknowledged."""
+"""A producer as a process of its own: ``python -m chaos.producer RUN EMAILS``."""
 
-import json
+import os
+import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
 
+from chaos.load import email
 from mailer import Email, Mailer
+from mailer.calls import CHUNK_EMAILS as CHUNK
+
+MANY = 10 * CHUNK
 
 
-def main() -> None:
-    """Enqueue the emails of these keys: ``python -m chaos.producer KEYS COUNT``."""
-    keys, count = sys.argv[1], int(sys.argv[2])
-    with Mailer() as mailer:
-        mailer.counts()  # connected, and everything imported
-        sys.stdin.readline()
-        emails = [
-            Email(
-                from_email="shop@example.com",
-                to=f"reader{number}@example.org",
-                subject=f"Number {number}",
-                text="Hello\n" * 40,
-                idempotency_key=f"{keys}-{number}",
-            )
-            for number in range(count)
-        ]
-        receipts = mailer.enqueue_many(emails)
-        told = [[receipt.id, receipt.message_id] for receipt in receipts]
-        sys.stdout.write(json.dumps(told) + "\n")
+def emails(run: str, count: int = MANY) -> Iterator[Email]:
+    """Write the emails of one run; the same ones whenever it is asked."""
+    for number in range(count):
+        yield email(to=f"to{number}@example.org", idempotency_key=f"{run}-{number}")
+
+
+def start(
+    port: int,
+    prefix: str,
+    run: str,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    emails: int = MANY,
+) -> "subprocess.Popen[bytes]":
+    """Start it, with its Redis on a port of this machine."""
+    settings = {
+        "MAILER_REDIS_URL": f"redis://127.0.0.1:{port}/1",
+        "MAILER_KEY_PREFIX": prefix,
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+    words = [sys.executable, "-m", "chaos.producer", run, str(emails)]
+    return subprocess.Popen(words, env={**os.environ, **environment, **settings})
 
 
 if __name__ == "__main__":
-    main()
+    with Mailer() as mailer:
+        mailer.enqueue_many(emails(sys.argv[1], int(sys.argv[2])))

@@ -1,102 +1,110 @@
-"""What came of a campaign, as a table and as a plot."""
+"""The table and the plot of a campaign."""
 
-import platform
-import re
 import statistics
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 
+import attrs
+
 from chaos.campaign import Round
-from chaos.faults import IN_WINDOW, KINDS
+from chaos.faults import FAULTS, Fault
 from chaos.ledger import Verdict
 
-_HEAD = (
-    "| Fault | Rounds | Emails | Lost | Second copies (most in a round) | Unmarked | "
-    "Wrongly recorded | Stuck | Unconfirmed | Recovery, median and longest | "
-    "Loss rate, 95 % bound |\n"
-    "|---|---|---|---|---|---|---|---|---|---|---|\n"
+_SURE = 3.0  # 0 of N: with 95 % confidence the rate is below 3/N (the rule of three)
+
+_HEADINGS = (
+    *("Fault", "Rounds", "Emails", "Lost", "Twice", "of them at most once", "Not marked"),
+    *("Wrongly recorded", "Stuck", "Unconfirmed", "Strikes that lose an email (95 %)", "Recovery"),
 )
 
 
-def _of(rounds: Sequence[Round], kind: str) -> list[Round]:
-    return [one for one in rounds if one.kind == kind]
+@attrs.frozen
+class Row:
+    """What all rounds of one fault have shown together."""
+
+    fault: Fault
+    rounds: int
+    total: Verdict
+    recoveries: tuple[float, ...]
+
+    @property
+    def bound(self) -> str:
+        """The rate of strikes that lose an email, at most (95 %)."""
+        if self.total.lost:
+            return f"{self.total.lost} lost"
+        return f"< {min(1.0, _SURE / self.rounds):.1%}".replace("%", " %")
+
+    @property
+    def median(self) -> float:
+        """The usual recovery, in seconds."""
+        return statistics.median(self.recoveries)
 
 
-def _row(kind: str, rounds: Sequence[Round]) -> str:
-    total, most = Verdict(), 0
-    for one in rounds:
-        total += one.verdict
-        most = max(most, one.verdict.duplicated)
-    times = [one.recovery for one in rounds]
-    copies = f"{total.duplicated} ({most})" if KINDS[kind].copies else str(total.duplicated)
-    # the rule of three: no case in N trials bounds the rate at 3/N
-    bound = f"{3 / total.jobs:.1e}" if total.jobs and not total.lost else "—"
-    cells = [
-        KINDS[kind].title,
-        *map(str, (len(rounds), total.jobs, total.lost)),
-        copies,
-        *map(str, (total.unmarked, total.wrong, total.stuck, total.doubtful)),
-        f"{statistics.median(times):.1f} s, {max(times):.1f} s",
-        bound,
+def rows(rounds: Iterable[Round]) -> list[Row]:
+    """Put the rounds together, in the order of the table of faults."""
+    by_name: dict[str, list[Round]] = {}
+    for played in rounds:
+        by_name.setdefault(played.fault, []).append(played)
+    return [_row(fault, by_name[fault.name]) for fault in FAULTS if fault.name in by_name]
+
+
+def _row(fault: Fault, played: Sequence[Round]) -> Row:
+    total = sum((each.verdict for each in played), Verdict())
+    return Row(fault, len(played), total, tuple(sorted(each.recovery for each in played)))
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Write the table in Markdown."""
+    lines = [
+        f"| {' | '.join(_HEADINGS)} |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    return f"| {' | '.join(cells)} |\n"
+    for group, members in groupby(rows, lambda row: row.fault.group):
+        lines.append(f"| **{group}** |" + " |" * 11)
+        for row in members:
+            total = row.total
+            cells = [
+                *(row.fault.what, f"{row.rounds:,}", f"{total.jobs:,}", total.lost),
+                *(total.duplicated, total.doubled_at_most_once, total.unmarked, total.wrong),
+                *(total.stuck, total.unconfirmed, row.bound, f"{row.median:.1f} s"),
+            ]
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"
 
 
-def table(rounds: Sequence[Round]) -> str:
-    """A row for each fault, in the order of the campaign."""
-    rows = [_row(kind, some) for kind in KINDS if (some := _of(rounds, kind))]
-    return _HEAD + "".join(rows)
-
-
-def summary(rounds: Sequence[Round]) -> str:
-    """Tell it to a person at a terminal."""
-    lines = []
-    for kind in KINDS:
-        if not (some := _of(rounds, kind)):
-            continue
-        total = Verdict()
-        for one in some:
-            total += one.verdict
-        failed = sum(one.failed for one in some)
-        verdict = f"{failed} FAILED" if failed else "ok"
-        lines.append(
-            f"{kind:20} {len(some):5} rounds {total.jobs:7} emails  lost {total.lost}  "
-            f"copies {total.duplicated}  unmarked {total.unmarked}  wrong {total.wrong}  "
-            f"stuck {total.stuck}  unconfirmed {total.doubtful}  "
-            f"recovery {statistics.median(one.recovery for one in some):.1f} s  {verdict}"
-        )
-        lines += [f"    {one.problem}" for one in some if one.problem]
-    return "\n".join(lines)
-
-
-def write_table(page: Path, rows: str, command: str, seed: int) -> None:
-    """Put the table into a page, between its marks, with date and command."""
-    made = (
-        f"Run on {datetime.now(UTC):%Y-%m-%d} by `{command}` (seed {seed}), "
-        f"Python {platform.python_version()}, {platform.machine()}.\n\n{rows}"
-    )
-    text = page.read_text()
-    pattern = re.compile(r"(<!-- campaign -->\n).*?(<!-- end -->)", re.DOTALL)
-    page.write_text(pattern.sub(lambda match: match[1] + made + match[2], text))
-
-
-def plot(rounds: Sequence[Round], file: Path) -> None:
-    """Draw how long it took until every email had ended, by fault."""
+def plot(rows: Sequence[Row], lease: float, file: Path) -> None:
+    """Draw how long it took until every job had ended, for each fault."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    kinds = [kind for kind in KINDS if _of(rounds, kind)]
-    times = [[one.recovery for one in _of(rounds, kind)] for kind in kinds]
-    figure, axes = plt.subplots(figsize=(9, 0.36 * len(kinds) + 1.2), layout="constrained")
-    boxes = axes.boxplot(times, orientation="horizontal", whis=(5, 95), patch_artist=True)
-    for box, kind in zip(boxes["boxes"], kinds, strict=True):
-        box.set_facecolor("#f4c27a" if KINDS[kind].copies == IN_WINDOW else "#9cc5a1")
-    axes.set_yticks(range(1, len(kinds) + 1), [KINDS[kind].title for kind in kinds], fontsize=7)
+    names = [f"{row.fault.what} ({row.rounds:,})" for row in rows]
+    figure, axes = plt.subplots(figsize=(11, 0.36 * len(rows) + 1.6), layout="constrained")
+    axes.boxplot(
+        [row.recoveries for row in rows],
+        orientation="horizontal",
+        tick_labels=names,
+        whis=(5, 95),
+        widths=0.6,
+        flierprops={"marker": ".", "markersize": 3, "alpha": 0.4},
+        medianprops={"color": "tab:red"},
+    )
+    axes.axvline(lease, linestyle="--", linewidth=0.8, color="tab:blue")
+    axes.annotate(
+        f"lease and dispatch timeout: {lease:g} s",
+        (lease, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(4, 4),
+        textcoords="offset points",
+        color="tab:blue",
+        fontsize=8,
+    )
     axes.invert_yaxis()
-    axes.set_xlabel("seconds from the end of the fault until every email had ended (lease 0.6 s)")
+    axes.set_xlim(left=0)
+    axes.set_xlabel("seconds from the end of the fault until every job had ended; box: quartiles")
     axes.grid(axis="x", alpha=0.3)
-    figure.savefig(file, dpi=130)
+    axes.tick_params(axis="y", labelsize=8)
+    figure.savefig(file, dpi=110)
     plt.close(figure)

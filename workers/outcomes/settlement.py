@@ -196,7 +196,7 @@ def crashed(
     crashes = job.crashes + 1
     last, once = crashes >= MOST_CRASHES, job.head.delivery == "at-most-once"
     if last:
-        reason = f"{reason} (crash {crashes} of {MOST_CRASHES})"
+        reason = f"{reason} (crash {crashes}; {MOST_CRASHES} are too many)"
     recipients = []
     for r in job.recipients:
         if r.state in _OPEN and r.address in committed and (last or once):
@@ -216,7 +216,7 @@ def crashed(
         worker=given.worker,
         reply=reason,
         next_attempt_at=None if ended else at(due_ms),
-        because=None if ended else f"crash {crashes} of {MOST_CRASHES}, which are too many",
+        because=None if ended else f"crash {crashes}; {MOST_CRASHES} are too many",
     )
     return Result(job.lease, state, due_ms, job.tries, tuple(recipients), attempt, crashes=crashes)
 

@@ -9,7 +9,7 @@ from itertools import count
 from mailer.settings import Settings
 from workers.relays.relay import Relay
 from workers.smtp.connector import Connector
-from workers.smtp.session import Check, Session
+from workers.smtp.session import Check, Look, Session
 from workers.smtp.transaction import Envelope, Segment, Transcript
 
 _UNFIT_SECONDS = 600.0  # for which an extension is not used again that did not work as offered
@@ -142,7 +142,7 @@ class Seat:
         self._session: Session | None = None
 
     async def transact(
-        self, build: Build, check: Callable[[], None], before_final: Check | None = None
+        self, build: Build, check: Look, look: Look, before_final: Check | None = None
     ) -> Transcript:
         """Run one transaction, on a warm session or a new one.
 
@@ -152,7 +152,7 @@ class Seat:
         Args:
             build: called for each try, as another session may offer less.
             check: called right before each try; what it raises comes through.
-            before_final: see `Session.transact`.
+            look, before_final: see `Session.transact`.
 
         Raises:
             RelayFault: no session could be had.
@@ -161,7 +161,9 @@ class Seat:
         while True:
             envelope, segments = await build(session.extensions)
             check()  # connecting and building may have taken long
-            transcript = await session.transact(envelope, *segments, before_final=before_final)
+            transcript = await session.transact(
+                envelope, *segments, before_final=before_final, look=look
+            )
             if session.was_dead(transcript):
                 self.leave()
                 session = self._session = await self._pool.connect()

@@ -33,6 +33,11 @@ _HEADER = re.compile(rb"[!-9;-~]+:[^\r\n]*\r\n")
 _UNKNOWN_COMMAND = frozenset({500, 502})
 
 Check = Callable[[], Awaitable[None]]
+Look = Callable[[], None]
+
+
+def _no_look() -> None:
+    """There is nothing to look at."""
 
 
 class Session:
@@ -74,19 +79,24 @@ class Session:
         return self._channel.failure
 
     async def transact(
-        self, envelope: Envelope, *message: Segment, before_final: Check | None = None
+        self,
+        envelope: Envelope,
+        *message: Segment,
+        before_final: Check | None = None,
+        look: Look = _no_look,
     ) -> Transcript:
         """Run one mail transaction. Never raises for what the server does; see the transcript.
 
-        What reading a segment or ``before_final`` raises comes through. The server has no complete
-        message then, and the session is over.
+        What reading a segment, ``before_final`` or ``look`` raises comes through. The server has no
+        complete message then, and the session is over.
 
         Args:
             before_final: awaited before the last octets of the message leave.
+            look: called right before they do, where the server was waited for since the beginning.
         """
         self.transactions += 1
         try:
-            transcript = await self._transaction(envelope, message, before_final)
+            transcript = await self._transaction(envelope, message, before_final, look)
         except BaseException:
             # canceled, or no more to read: what is left of it must not meet the next transaction
             self._channel.fail("the transaction was cut off")
@@ -132,15 +142,19 @@ class Session:
         return bool(disowned)
 
     async def _transaction(
-        self, envelope: Envelope, message: Sequence[Segment], before_final: Check | None
+        self,
+        envelope: Envelope,
+        message: Sequence[Segment],
+        before_final: Check | None,
+        look: Look,
     ) -> Transcript:
         commands = envelope.commands(self.extensions)
         chunk = self._one_chunk(message) if before_final is None else None
         if chunk is None:
-            return await self._by_data(commands, message, before_final)
+            return await self._by_data(commands, message, before_final, look)
         if self._takes_chunks:
             return await self._in_one_write(commands, chunk)
-        return await self._in_two_chunks(commands, chunk)
+        return await self._in_two_chunks(commands, chunk, look)
 
     def _one_chunk(self, message: Sequence[Segment]) -> bytes | None:
         """Join the message where it may go in one write; None where it may not."""
@@ -174,7 +188,9 @@ class Session:
         finals = (final,) if final else ()
         return Transcript(Phase.DOT, mail, recipients, finals=finals, failure=failure)
 
-    async def _in_two_chunks(self, commands: Sequence[bytes], chunk: bytes) -> Transcript:
+    async def _in_two_chunks(
+        self, commands: Sequence[bytes], chunk: bytes, look: Look
+    ) -> Transcript:
         """Send the first line alone, to see whether the server knows BDAT; then the rest."""
         end = chunk.index(b"\r\n") + 2
         line, rest = chunk[:end], chunk[end:]
@@ -189,6 +205,7 @@ class Session:
         failure = self.failure
         if failure is None and ready and ready.positive:
             self._takes_chunks = True
+            look()
             last = b"BDAT %d LAST\r\n" % len(rest) + rest
             finals = await self._channel.ask([last], self._timeouts.final)
             failure = self.failure
@@ -202,7 +219,11 @@ class Session:
         return Transcript(phase, mail, recipients, failure=failure)
 
     async def _by_data(
-        self, commands: Sequence[bytes], message: Sequence[Segment], before_final: Check | None
+        self,
+        commands: Sequence[bytes],
+        message: Sequence[Segment],
+        before_final: Check | None,
+        look: Look,
     ) -> Transcript:
         if "pipelining" in self.extensions:
             replies = await self._channel.ask([*commands, b"DATA\r\n"], self._timeouts.command)
@@ -222,7 +243,7 @@ class Session:
             await self._end_at_once()
             return Transcript(Phase.RCPT, mail, recipients, data, failure=failure)
         wanted = sum(reply.positive for reply in recipients) if self._lmtp else 1
-        phase, finals = await self._send(message, wanted, before_final)
+        phase, finals = await self._send(message, wanted, before_final, look)
         return Transcript(phase, mail, recipients, data, finals, self.failure, self._lmtp)
 
     async def _ask_in_turn(self, commands: Sequence[bytes]) -> list[Reply]:
@@ -237,7 +258,7 @@ class Session:
         return replies
 
     async def _send(
-        self, message: Sequence[Segment], wanted: int, before_final: Check | None
+        self, message: Sequence[Segment], wanted: int, before_final: Check | None, look: Look
     ) -> tuple[Phase, Sequence[Reply]]:
         """Write the message and the final dot, and read the replies that decide."""
         channel, held = self._channel, b""
@@ -253,6 +274,7 @@ class Session:
             await before_final()
         if channel.was_answered or self.failure:
             return Phase.DATA, await self._early_refusal(wanted)
+        look()
         # from here on the server may have the message, whatever we hear of it
         channel.write(held + b".\r\n")
         finals = await channel.read(wanted, self._timeouts.final)

@@ -43,7 +43,7 @@ async def send(pool, urgency=1):
         return ENVELOPE, [MESSAGE]
 
     async with pool.seat(urgency) as seat:
-        return await seat.transact(build, check=lambda: None)
+        return await seat.transact(build, check=lambda: None, look=lambda: None)
 
 
 async def until(condition):
@@ -145,7 +145,7 @@ async def test_a_seat_is_free_again_after_an_error(pooled):
     async with pooled(limit=1) as (_, pool):
         with pytest.raises(LookupError):
             async with pool.seat(1) as seat:
-                await seat.transact(build, check=lambda: None)
+                await seat.transact(build, check=lambda: None, look=lambda: None)
         assert (await send(pool)).final.positive
 
 
