@@ -1,7 +1,6 @@
 """The campaign as a command: ``make chaos``; ``make chaos ARGS=--help`` tells more."""
 
 import argparse
-import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from chaos.campaign import Round, play_all, tasks
 from chaos.faults import FAULTS
-from chaos.report import Row, plot, rows, table
+from chaos.report import COLUMNS, Row, cells, plot, rows, table
 from chaos.world import LEASE
 
 _DOCS = Path(__file__).parents[2] / "docs"
@@ -39,10 +38,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--fault",
         action="append",
-        choices=[f.name for f in FAULTS],
+        choices=FAULTS,
         metavar="NAME",
         help="only this one; may be repeated. "
-        + "; ".join(f"“{fault.name}”: {fault.what}" for fault in FAULTS),
+        + "; ".join(f"“{fault.name}”: {fault.what}" for fault in FAULTS.values()),
     )
     parser.add_argument("--worlds", type=int, default=4, help="at a time (4)")
     parser.add_argument(
@@ -57,21 +56,21 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Play, and tell; the exit code is 1 where a promise was broken."""
     given = _arguments()
-    faults = [fault for fault in FAULTS if not given.fault or fault.name in given.fault]
-    counts = {fault.name: fault.rounds if given.full else given.rounds for fault in faults}
+    names = given.fault or list(FAULTS)
     played = _earlier(given.results)
-    todo = [task for task in tasks(counts) if not _is_among(task, played)]
-    total = sum(task.rounds for task in todo)
+    done = {(each.fault, each.seed) for each in played}
+    every = tasks({name: FAULTS[name].rounds if given.full else given.rounds for name in names})
+    todo = [task for task in every if (task.faults[0], task.seed) not in done]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        bar = progress.add_task("rounds", total=total)
+        bar = progress.add_task("rounds", total=sum(len(task.faults) for task in todo))
         for some in play_all(todo, given.worlds):
             played += some
             _keep(given.results, some)
             progress.advance(bar, len(some))
             for each in some:
                 for problem in each.verdict.problems:
-                    progress.console.print(f"[red]{each.fault}, seed {each.seed}[/]: {problem}")
+                    progress.console.print(f"{each.fault}, seed {each.seed}: {problem}")
     found = rows(played)
     console.print(_shown(found))
     if given.write:
@@ -85,10 +84,6 @@ def _earlier(results: Path | None) -> list[Round]:
     return [msgspec.json.decode(line, type=Round) for line in results.read_bytes().splitlines()]
 
 
-def _is_among(task: object, played: list[Round]) -> bool:
-    return any((each.fault, each.seed) == (task.fault, task.seed) for each in played)  # type: ignore[attr-defined]
-
-
 def _keep(results: Path | None, some: list[Round]) -> None:
     if results is not None:
         with results.open("ab") as file:
@@ -96,46 +91,18 @@ def _keep(results: Path | None, some: list[Round]) -> None:
 
 
 def _shown(found: list[Row]) -> Table:
-    shown = Table("Fault", title="What came of it")
-    for name in (
-        "Rounds",
-        "Emails",
-        "Lost",
-        "Twice",
-        "At most once, twice",
-        "Not marked",
-        "Wrong",
-        "Stuck",
-        "Unconfirmed",
-        "95 %",
-        "Recovery",
-    ):
+    shown = Table("Fault")
+    for name in COLUMNS:
         shown.add_column(name, justify="right")
     for row in found:
-        total = row.total
-        cells = (
-            row.rounds,
-            total.jobs,
-            total.lost,
-            total.duplicated,
-            total.doubled_at_most_once,
-            total.unmarked,
-            total.wrong,
-            total.stuck,
-            total.unconfirmed,
-            row.bound,
-            f"{row.median:.1f} s",
-        )
-        shown.add_row(row.fault.name, *map(str, cells), style="red" if total.problems else None)
+        shown.add_row(row.fault.name, *cells(row), style="red" if row.total.problems else None)
     return shown
 
 
 def _write(found: list[Row]) -> None:
-    page = _PAGE.read_text()
-    before, rest = page.split(_BEGIN)
+    before, rest = _PAGE.read_text().split(_BEGIN)
     _, after = rest.split(_END, 1)
-    command = shlex.join(["make", "chaos", f"ARGS={' '.join(sys.argv[1:])}"])
-    when = f"{datetime.now(UTC):%Y-%m-%d}, by `{command}`:\n\n"
+    when = f"{datetime.now(UTC):%Y-%m-%d}, by `make chaos ARGS='--full --write'`:\n\n"
     _PAGE.write_text(before + _BEGIN + when + table(found) + _END + after)
     plot(found, LEASE, _PLOT)
     console.print(f"written: {_PAGE}, {_PLOT}")

@@ -4,7 +4,7 @@ import multiprocessing
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
@@ -37,17 +37,21 @@ class Round:
 
 @attrs.frozen
 class Task:
-    """Rounds of one fault, to be played in one world."""
+    """Rounds to be played in one world.
 
-    fault: str
-    seed: int
-    rounds: int
+    Attributes:
+        faults: of each round; all are of worlds made alike.
+        seed: of the first round; each next one has the next.
+    """
+
+    faults: tuple[str, ...]
+    seed: int = 0
 
 
-def tasks(rounds: dict[str, int]) -> list[Task]:
+def tasks(rounds: Mapping[str, int]) -> list[Task]:
     """Divide the rounds of each fault among worlds."""
     return [
-        Task(name, start, min(_ROUNDS_IN_ONE_WORLD, count - start))
+        Task((name,) * min(_ROUNDS_IN_ONE_WORLD, count - start), start)
         for name, count in rounds.items()
         for start in range(0, count, _ROUNDS_IN_ONE_WORLD)
     ]
@@ -62,23 +66,22 @@ def play_all(tasks: Iterable[Task], worlds: int) -> Iterator[list[Round]]:
 
 
 def play(task: Task) -> list[Round]:
-    """Play the rounds of one task."""
-    fault = next(fault for fault in FAULTS if fault.name == task.fault)
+    """Play the rounds of one task; after one that went wrong, in another world."""
     played: list[Round] = []
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
-        while len(played) < task.rounds:
+        while rest := [FAULTS[name] for name in task.faults[len(played) :]]:
             seed = task.seed + len(played)
-            played += _in_a_world(fault, seed, task.rounds - len(played), Path(folder) / str(seed))
+            played += _in_a_world(rest, seed, Path(folder) / str(seed))
     return played
 
 
-def _in_a_world(fault: Fault, seed: int, rounds: int, folder: Path) -> list[Round]:
-    """Play rounds, until one goes wrong: the next one then needs another world."""
+def _in_a_world(faults: Sequence[Fault], seed: int, folder: Path) -> list[Round]:
+    """Play rounds, until one goes wrong."""
     folder.mkdir()
     played: list[Round] = []
-    with world(folder, seed, **fault.world) as stage:
-        while len(played) < rounds:
-            played.append(play_round(stage, fault, seed + len(played)))
+    with world(folder, seed, **faults[0].world) as stage:
+        for number, fault in enumerate(faults):
+            played.append(play_round(stage, fault, seed + number))
             if played[-1].verdict.problems:
                 _keep_logs(folder)
                 break

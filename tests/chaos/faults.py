@@ -14,6 +14,7 @@ from chaos.tap import Moment
 from chaos.world import CONNECTIONS
 from mailer.testing import Action
 
+IN_WINDOW = 4 * CONNECTIONS
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -26,7 +27,8 @@ class Fault:
         group: its heading there.
         what: is done, in words.
         may_double: how many emails may come twice of one strike: those between the final dot and
-            our record of it at that moment. Of those to be sent at most once, none ever may.
+            our record of it at that moment, of which there are as many as connections, and as many
+            again as their results wait to be recorded. Of those to be sent at most once, none may.
         rounds: of a full campaign.
         world: arguments of `chaos.world.world`.
         patience: seconds until all must have ended.
@@ -85,64 +87,64 @@ _PRODUCERS = "Producers"
 _REDIS = "Redis"
 _RELAYS = "Relays"
 
-FAULTS = (
+_TABLE = (
     Fault(
         *("claimed", _KILLS, "after it claimed jobs, before their batch is in the broker"),
-        *(at_step("claim", Moment.REPLY), CONNECTIONS, 300),
+        *(at_step("claim", Moment.REPLY), IN_WINDOW, 300),
     ),
     Fault(
         *("dispatched", _KILLS, "after dispatch: it has taken a batch, and not begun it"),
-        *(at_step("begin", Moment.REQUEST), CONNECTIONS, 300),
+        *(at_step("begin", Moment.REQUEST), IN_WINDOW, 300),
     ),
     Fault(
         *("begun", _KILLS, "after begin: the leases are recorded, and it never hears of them"),
-        *(at_step("begin", Moment.REPLY), CONNECTIONS, 300),
+        *(at_step("begin", Moment.REPLY), IN_WINDOW, 300),
     ),
     Fault(
         *("before the dot", _KILLS, "before the final dot, at DATA"),
-        *(at_phase("data", Action.CLOSE), CONNECTIONS, 300, {"chunking": False}),
+        *(at_phase("data", Action.CLOSE), IN_WINDOW, 300, {"chunking": False}),
     ),
     Fault(
         *("noted", _KILLS, "before the final dot of an at-most-once email, once it is noted"),
-        *(at_step("commit", Moment.REPLY), CONNECTIONS, 300),
+        *(at_step("commit", Moment.REPLY), IN_WINDOW, 300),
     ),
     Fault(
         *("after the dot", _KILLS, "between the final dot and the 250; the relay accepts"),
-        *(at_phase("dot", Action.LOSE_REPLY), CONNECTIONS, 300),
+        *(at_phase("dot", Action.LOSE_REPLY), IN_WINDOW, 300),
     ),
     Fault(
         *("after the 250", _KILLS, "between the 250 and the record"),
-        *(at_step("finish", Moment.REQUEST, 6), 2 * CONNECTIONS, 300),
+        *(at_step("finish", Moment.REQUEST, 6), IN_WINDOW, 300),
     ),
     Fault(
         *("half a record", _KILLS, "while it records a group: Redis hears half of it"),
-        *(at_step("finish", Moment.HALF, 6), 2 * CONNECTIONS, 300),
+        *(at_step("finish", Moment.HALF, 6), IN_WINDOW, 300),
     ),
     Fault(
         *("recorded", _KILLS, "after a group is recorded, before it hears of that"),
-        *(at_step("finish", Moment.REPLY, 6), CONNECTIONS, 300),
+        *(at_step("finish", Moment.REPLY, 6), IN_WINDOW, 300),
     ),
-    Fault("at random", _KILLS, "at any time", strikes.at_random, 2 * CONNECTIONS, 1000),
+    Fault("at random", _KILLS, "at any time", strikes.at_random, IN_WINDOW, 1000),
     Fault(
         *("all workers", _ENDS, "SIGKILL of all workers at once"),
-        *(strikes.kill_all, 4 * CONNECTIONS, 100),
+        *(strikes.kill_all, 2 * IN_WINDOW, 100),
     ),
     Fault("SIGTERM", _ENDS, "SIGTERM under load", strikes.terminate, rounds=100),
     Fault(
         *("frozen", _ENDS, "SIGSTOP for longer than its leases, then SIGCONT"),
-        *(strikes.freeze, 2 * CONNECTIONS, 100, {"chunking": False}),
+        *(strikes.freeze, IN_WINDOW, 100, {"chunking": False}),
     ),
     Fault(
         *("out of memory", _ENDS, "no more memory for a worker (RLIMIT_AS)"),
-        *(strikes.out_of_memory, 2 * CONNECTIONS, 50),
+        *(strikes.out_of_memory, IN_WINDOW, 50),
     ),
     Fault(
         *("wrong clocks", _ENDS, "clocks an hour before and behind, and SIGKILL at any time"),
-        *(strikes.wrong_clocks, 2 * CONNECTIONS, 50, _clocks(+1, -1)),
+        *(strikes.wrong_clocks, IN_WINDOW, 50, _clocks(+1, -1)),
     ),
     Fault(
         *("poison", _ENDS, "emails that end whatever process sends them"),
-        *(strikes.poison, 6 * CONNECTIONS, 30, {"sitecustomize": POISON}, 60),
+        *(strikes.poison, 4 * IN_WINDOW, 30, {"sitecustomize": POISON}, 60),
     ),
     Fault(
         *("producer", _PRODUCERS, "SIGKILL within enqueue_many, which is then repeated"),
@@ -159,7 +161,7 @@ FAULTS = (
     Fault("frozen 1 s", _REDIS, "no answer for 1 s", strikes.freeze_redis(1), rounds=50),
     Fault(
         *("frozen 30 s", _REDIS, "no answer for 30 s, which is longer than any lease"),
-        *(strikes.freeze_redis(30), 4 * CONNECTIONS, 10),
+        *(strikes.freeze_redis(30), 2 * IN_WINDOW, 10),
     ),
     Fault("full", _REDIS, "no memory left (noeviction)", strikes.fill_redis),
     Fault("read-only", _REDIS, "refuses writes (READONLY)", strikes.read_only_redis),
@@ -178,3 +180,5 @@ FAULTS = (
         *(strikes.relay_drops, CONNECTIONS),
     ),
 )
+
+FAULTS = {fault.name: fault for fault in _TABLE}

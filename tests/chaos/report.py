@@ -1,7 +1,7 @@
 """The table and the plot of a campaign."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -13,20 +13,20 @@ from chaos.ledger import Verdict
 
 _SURE = 3.0  # 0 of N: with 95 % confidence the rate is below 3/N (the rule of three)
 
-_HEADINGS = (
-    *("Fault", "Rounds", "Emails", "Lost", "Twice", "of them at most once", "Not marked"),
-    *("Wrongly recorded", "Stuck", "Unconfirmed", "Strikes that lose an email (95 %)", "Recovery"),
-)
-
 
 @attrs.frozen
 class Row:
-    """What all rounds of one fault have shown together."""
+    """What all rounds of one fault have shown together.
+
+    Attributes:
+        most_twice: the most copies that one strike has doubled.
+    """
 
     fault: Fault
     rounds: int
     total: Verdict
     recoveries: tuple[float, ...]
+    most_twice: int
 
     @property
     def bound(self) -> str:
@@ -46,30 +46,42 @@ def rows(rounds: Iterable[Round]) -> list[Row]:
     by_name: dict[str, list[Round]] = {}
     for played in rounds:
         by_name.setdefault(played.fault, []).append(played)
-    return [_row(fault, by_name[fault.name]) for fault in FAULTS if fault.name in by_name]
+    return [_row(fault, by_name[name]) for name, fault in FAULTS.items() if name in by_name]
 
 
 def _row(fault: Fault, played: Sequence[Round]) -> Row:
     total = sum((each.verdict for each in played), Verdict())
-    return Row(fault, len(played), total, tuple(sorted(each.recovery for each in played)))
+    recoveries = tuple(sorted(each.recovery for each in played))
+    return Row(fault, len(played), total, recoveries, max(p.verdict.duplicated for p in played))
+
+
+COLUMNS: Mapping[str, Callable[[Row], object]] = {
+    "Rounds": lambda row: f"{row.rounds:,}",
+    "Emails": lambda row: f"{row.total.jobs:,}",
+    "Lost": lambda row: row.total.lost,
+    "Twice": lambda row: row.total.duplicated,
+    "at most in one round": lambda row: row.most_twice,
+    "of those at most once": lambda row: row.total.doubled_at_most_once,
+    "Twice, not marked": lambda row: row.total.unmarked,
+    "Wrongly recorded": lambda row: row.total.wrong,
+    "Stuck": lambda row: row.total.stuck,
+    "Unconfirmed": lambda row: row.total.unconfirmed,
+    "Strikes that lose an email (95 %)": lambda row: row.bound,
+    "Recovery": lambda row: f"{row.median:.1f} s",
+}
+
+
+def cells(row: Row) -> list[str]:
+    """Write what stands in each of the columns."""
+    return [str(cell(row)) for cell in COLUMNS.values()]
 
 
 def table(rows: Sequence[Row]) -> str:
     """Write the table in Markdown."""
-    lines = [
-        f"| {' | '.join(_HEADINGS)} |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
+    lines = [f"| Fault | {' | '.join(COLUMNS)} |", "|---|" + "--:|" * len(COLUMNS)]
     for group, members in groupby(rows, lambda row: row.fault.group):
-        lines.append(f"| **{group}** |" + " |" * 11)
-        for row in members:
-            total = row.total
-            cells = [
-                *(row.fault.what, f"{row.rounds:,}", f"{total.jobs:,}", total.lost),
-                *(total.duplicated, total.doubled_at_most_once, total.unmarked, total.wrong),
-                *(total.stuck, total.unconfirmed, row.bound, f"{row.median:.1f} s"),
-            ]
-            lines.append("| " + " | ".join(map(str, cells)) + " |")
+        lines.append(f"| **{group}** |" + " |" * len(COLUMNS))
+        lines += [f"| {row.fault.what} | {' | '.join(cells(row))} |" for row in members]
     return "\n".join(lines) + "\n"
 
 
