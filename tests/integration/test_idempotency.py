@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
+from either import Either
 
 from mailer import AsyncMailer, Email, IdempotencyConflict, JobState, Mailer, Receipt, load_settings
 from mailer.store.keys import Keys
@@ -121,29 +122,21 @@ def test_of_two_emails_that_race_for_a_key_one_wins_and_the_other_conflicts(mail
 async def test_a_key_is_kept_for_a_day_or_for_as_long_as_is_set(
     kind, environment, redis_server, key_prefix, monkeypatch
 ):
-    async def enqueue(mailer, **fields) -> Receipt:
-        receipt = mailer.enqueue(email(**fields))
-        return receipt if isinstance(receipt, Receipt) else await receipt
-
-    async def close(mailer) -> None:
-        if (closing := mailer.close()) is not None:
-            await closing
-
+    once = Keys(key_prefix).once
     with redis.Redis.from_url(redis_server.url) as raw:
-        mailer = kind(settings=load_settings())
-        await enqueue(mailer, idempotency_key="for a day")
-        left = raw.ttl(Keys(key_prefix).once("for a day"))
-        assert 24 * 3600 - 60 < left <= 24 * 3600
-        await close(mailer)
+        mailer = Either(kind(settings=load_settings()))
+        await mailer.enqueue(email(idempotency_key="for a day"))
+        assert 24 * 3600 - 60 < raw.ttl(once("for a day")) <= 24 * 3600
+        await mailer.close()
         monkeypatch.setenv("MAILER_IDEMPOTENCY_SECONDS", "1")
-        mailer = kind(settings=load_settings())
-        first, again = await enqueue(mailer), await enqueue(mailer)
+        mailer = Either(kind(settings=load_settings()))
+        first, again = [await mailer.enqueue(email()) for _ in range(2)]
         assert (first.created, again.created) == (True, False)
-        eventually(lambda: not raw.exists(Keys(key_prefix).once("k")))
-        later = await enqueue(mailer, subject="other content, for the key is free")
+        eventually(lambda: not raw.exists(once("k")))
+        later = await mailer.enqueue(email(subject="other content, for the key is free"))
         assert later.created
         assert later.id != first.id
-        await close(mailer)
+        await mailer.close()
 
 
 def test_the_way_of_delivery_is_part_of_the_content(mailer):
