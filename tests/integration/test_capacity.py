@@ -1,6 +1,7 @@
 """Enqueueing refuses what would be too much, rather than let Redis fall over."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
@@ -158,6 +159,24 @@ async def test_one_producer_does_not_trust_what_another_with_more_memory_has_fou
             await much.enqueue(email())
             with pytest.raises(QueueFull):
                 await little.enqueue(email())
+
+
+def test_many_producers_at_once_leave_that_memory_too():
+    """Though Redis is not asked before each of their small emails."""
+    with EmbeddedRedis(options={"maxmemory": "40mb"}) as server, mailer_of(server) as mailer:
+
+        def flood(_: int) -> str:
+            try:
+                while True:
+                    mailer.enqueue(email(text="x" * 8000))
+            except QueueFull as full:
+                return str(full)
+
+        with ThreadPoolExecutor(8) as threads:
+            reasons = threads.map(flood, range(8))
+            assert all("MAILER_MAX_MEMORY_SHARE" in reason for reason in reasons)
+        with raw_of(server) as raw:
+            assert 0.75 < raw.info("memory")["used_memory"] / (40 * 2**20) < 0.95
 
 
 async def until_refused(mailer) -> None:
