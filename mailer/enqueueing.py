@@ -1,15 +1,14 @@
 """Email → `NewJob`: what is checked and pinned at the moment of enqueueing."""
 
-import hashlib
 import os
 import time
 import uuid
-from collections.abc import Sequence
 
 from mailer.attachments.files import sha256_of
 from mailer.attachments.pinning import pin
 from mailer.email import Email
 from mailer.errors import InvalidEmail
+from mailer.fingerprint import fingerprint
 from mailer.html import text_of
 from mailer.job import Recipient
 from mailer.message import Message, Prepared, Source
@@ -17,7 +16,7 @@ from mailer.prepared import PreparedEmail
 from mailer.retry import RetryPolicy
 from mailer.settings import Settings
 from mailer.store.jobs import NewJob
-from mailer.store.records import Head, encode, milliseconds
+from mailer.store.records import Head, milliseconds
 
 
 def new_job(email: Email, settings: Settings) -> NewJob:
@@ -66,7 +65,7 @@ def new_job(email: Email, settings: Settings) -> NewJob:
         scheduled_ms=milliseconds(email.scheduled_at) if email.scheduled_at else 0,
         expires_ms=milliseconds(email.expires_at) if email.expires_at else 0,
         idempotency_key=email.idempotency_key,
-        fingerprint=_fingerprint(message, message_id, people) if email.idempotency_key else "",
+        fingerprint=fingerprint(head, message, people, blobs) if email.idempotency_key else "",
         supersede_key=email.supersede_key,
         blobs=blobs,
     )
@@ -140,9 +139,3 @@ def _prepared(
         prepared=Prepared(header, Source(digest, size), email.eight_bit),
     )
     return message, {digest: email.body}
-
-
-def _fingerprint(message: Message, message_id: str, recipients: Sequence[Recipient]) -> str:
-    """Identify what the recipients would see, without what differs at every call."""
-    content = encode((message, recipients)).replace(message_id.encode(), b"")
-    return hashlib.sha256(content).hexdigest()[:32]

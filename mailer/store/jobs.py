@@ -92,7 +92,7 @@ class Jobs:
         names += [keys.state(JobState.QUEUED), keys.state(JobState.SCHEDULED)]
         names += [keys.state(JobState.SUPPRESSED), keys.state(JobState.DEFERRED)]
         names += [keys.state(JobState.CANCELED), keys.suppressed, keys.suppressed_tags]
-        names.append(keys.job_prefix)
+        names += [keys.job_prefix, keys.memory]
         args: list[Argument] = [len(jobs), self._idempotency_seconds]
         args += [self._capacity.backlog, self._capacity.memory_share]
         for job in jobs:

@@ -26,6 +26,7 @@ class Keys:
     ``{p}:wake``              list    holds one element when some dispatcher should look
     ``{p}:wake:urgent``       list    likewise, for jobs of high priority
     ``{p}:begun:<name>``      list    tickets of that dispatcher's batches which have left the queue
+    ``{p}:memory``            string  the share of memory of which Redis is known to use less
     ``{p}:probe``             string  written by ``mailer doctor``, gone after a millisecond
     ``{p}:relays``            hash    relay → why and until when it is paused (JSON)
     ``{p}:limit:<name>``      hash    the times of a limit; see enter.lua
@@ -50,6 +51,7 @@ class Keys:
         self._permits = f"{tag}:permits:"
         self.suppressed = f"{tag}:suppressed"
         self.suppressed_tags = f"{tag}:suppressed:tags"
+        self.memory = f"{tag}:memory"
         self.probe = f"{tag}:probe"
         self.job_prefix = f"{tag}:job:"
         self._once = f"{tag}:once:"

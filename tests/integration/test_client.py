@@ -1,7 +1,6 @@
 """`Mailer` and `AsyncMailer` against a real server: the same promises for both."""
 
 import asyncio
-import inspect
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,6 +8,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
+from either import Either
 
 from mailer import (
     AsyncMailer,
@@ -35,19 +35,6 @@ from mailer.store.runners import SyncRunner
 from mailer.testing import EmbeddedRedis
 
 STATED = 0.5  # seconds: the store timeout where the server doesn't answer
-
-
-class Either:
-    """One of the two mailers, all of whose methods are awaited; the sync one runs in a thread."""
-
-    def __init__(self, mailer: Mailer | AsyncMailer) -> None:
-        self.mailer = mailer
-
-    def __getattr__(self, name: str):
-        method = getattr(self.mailer, name)
-        if inspect.iscoroutinefunction(method):
-            return method
-        return lambda *args, **kwargs: asyncio.to_thread(method, *args, **kwargs)
 
 
 def email(**fields) -> Email:

@@ -2,7 +2,8 @@
 --
 -- KEYS  1 wake, 2 wake:urgent, 3 what the blobs' keys begin with, 4 blob-uses, 5-7 agenda lanes, 8 state:queued,
 --       9 state:scheduled, 10 state:suppressed, 11 state:deferred, 12 state:canceled,
---       13-14 the suppression lists, for all emails and by tag, 15 what the records' keys begin with;
+--       13-14 the suppression lists, for all emails and by tag, 15 what the records' keys begin with,
+--       16 memory, which holds the share of which Redis is known to use less;
 --       then for each job: its record, the key of its idempotency key (or its record again),
 --       the key of its supersede key (or its record again)
 -- ARGV  1 number of jobs, 2 seconds for which idempotency keys are kept, 3 the most jobs on the
@@ -22,21 +23,24 @@
 -- and not tried again if it is being sent.
 
 -- include suppression
+local ROOM_MS = 100  -- for so long Redis is not asked again what it uses: that costs half an enqueue
+local MUCH = 65536  -- bytes in one call, from which on it is asked all the same
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local jobs, at = {}, 5
+local jobs, at, bytes = {}, 5, 0
 for i = 1, tonumber(ARGV[1]) do
   local job = {
-    record = KEYS[13 + 3 * i], once = KEYS[14 + 3 * i], latest = KEYS[15 + 3 * i],
+    record = KEYS[14 + 3 * i], once = KEYS[15 + 3 * i], latest = KEYS[16 + 3 * i],
     id = ARGV[at], lane = KEYS[4 + tonumber(ARGV[at + 1])], priority = ARGV[at + 1],
     scheduled = tonumber(ARGV[at + 2]), expires = tonumber(ARGV[at + 3]),
     head = ARGV[at + 4], message = ARGV[at + 5], recipients = ARGV[at + 6],
     message_id = ARGV[at + 7], fingerprint = ARGV[at + 8], blobs = {},
   }
   local blobs = tonumber(ARGV[at + 9])
-  at = at + 10
+  at, bytes = at + 10, bytes + #job.head + #job.message + #job.recipients
   for b = 1, blobs do
     job.blobs[b] = { sha = ARGV[at], content = ARGV[at + 1] }
+    bytes = bytes + (ARGV[at + 1] == '' and MUCH or #ARGV[at + 1])
     at = at + 2
   end
   jobs[i] = job
@@ -70,14 +74,16 @@ if fresh > 0 and most > 0 then
   for lane = 5, 7 do waiting = waiting + redis.call('ZCARD', KEYS[lane]) end
   if waiting + fresh > most then return { 'full', waiting, most, 'jobs' } end
 end
-if fresh > 0 and share > 0 then
+if fresh > 0 and share > 0 and (bytes >= MUCH or redis.call('GET', KEYS[16]) ~= ARGV[4]) then
   local memory = redis.call('INFO', 'memory')
   local used = tonumber(string.match(memory, 'used_memory:(%d+)'))
   local all = tonumber(string.match(memory, 'maxmemory:(%d+)') or 0)
   if all == 0 then all = tonumber(string.match(memory, 'total_system_memory:(%d+)') or 0) end
   if all > 0 and used > all * share then
+    redis.call('DEL', KEYS[16])
     return { 'full', used, math.floor(all * share), 'bytes' }
   end
+  redis.call('SET', KEYS[16], ARGV[4], 'PX', ROOM_MS)
 end
 
 local missing, given = { 'missing' }, {}
