@@ -90,7 +90,7 @@ _RELAYS = "Relays"
 _TABLE = (
     Fault(
         *("claimed", _KILLS, "after it claimed jobs, before their batch is in the broker"),
-        *(at_step("claim", Moment.REPLY), IN_WINDOW, 300),
+        *(at_step("claim", Moment.REPLY), IN_WINDOW, 100),
     ),
     Fault(
         *("dispatched", _KILLS, "after dispatch: it has taken a batch, and not begun it"),
@@ -106,7 +106,7 @@ _TABLE = (
     ),
     Fault(
         *("noted", _KILLS, "before the final dot of an at-most-once email, once it is noted"),
-        *(at_step("commit", Moment.REPLY), IN_WINDOW, 300),
+        *(at_step("commit", Moment.REPLY), IN_WINDOW, 100),
     ),
     Fault(
         *("after the dot", _KILLS, "between the final dot and the 250; the relay accepts"),
@@ -122,50 +122,50 @@ _TABLE = (
     ),
     Fault(
         *("recorded", _KILLS, "after a group is recorded, before it hears of that"),
-        *(at_step("finish", Moment.REPLY, 6), IN_WINDOW, 300),
+        *(at_step("finish", Moment.REPLY, 6), IN_WINDOW, 100),
     ),
     Fault("at random", _KILLS, "at any time", strikes.at_random, IN_WINDOW, 1000),
     Fault(
         *("all workers", _ENDS, "SIGKILL of all workers at once"),
-        *(strikes.kill_all, 2 * IN_WINDOW, 100),
+        *(strikes.kill_all, 2 * IN_WINDOW),
     ),
-    Fault("SIGTERM", _ENDS, "SIGTERM under load", strikes.terminate, rounds=100),
+    Fault("SIGTERM", _ENDS, "SIGTERM under load", strikes.terminate),
     Fault(
         *("frozen", _ENDS, "SIGSTOP for longer than its leases, then SIGCONT"),
-        *(strikes.freeze, IN_WINDOW, 100, {"chunking": False}),
+        *(strikes.freeze, IN_WINDOW, 50, {"chunking": False}),
     ),
     Fault(
         *("out of memory", _ENDS, "no more memory for a worker (RLIMIT_AS)"),
-        *(strikes.out_of_memory, IN_WINDOW, 50),
+        *(strikes.out_of_memory, IN_WINDOW, 25),
     ),
     Fault(
         *("wrong clocks", _ENDS, "clocks an hour before and behind, and SIGKILL at any time"),
-        *(strikes.wrong_clocks, IN_WINDOW, 50, _clocks(+1, -1)),
+        *(strikes.wrong_clocks, IN_WINDOW, 25, _clocks(+1, -1)),
     ),
     Fault(
         *("poison", _ENDS, "emails that end whatever process sends them"),
-        *(strikes.poison, 4 * IN_WINDOW, 30, {"sitecustomize": POISON}, 60),
+        *(strikes.poison, 4 * IN_WINDOW, 25, {"sitecustomize": POISON}, 60),
     ),
     Fault(
         *("producer", _PRODUCERS, "SIGKILL within enqueue_many, which is then repeated"),
-        *(strikes.kill_producer, 0, 100),
+        *(strikes.kill_producer),
     ),
     Fault(
         *("restart, always", _REDIS, "SIGKILL and restart, appendfsync always"),
-        *(strikes.restart_redis, 0, 100, {"appendfsync": "always"}),
+        *(strikes.restart_redis, 0, 50, {"appendfsync": "always"}),
     ),
     Fault(
         *("restart, everysec", _REDIS, "SIGKILL and restart, appendfsync everysec"),
-        *(strikes.restart_redis, 0, 100),
+        *(strikes.restart_redis),
     ),
-    Fault("frozen 1 s", _REDIS, "no answer for 1 s", strikes.freeze_redis(1), rounds=50),
+    Fault("frozen 1 s", _REDIS, "no answer for 1 s", strikes.freeze_redis(1)),
     Fault(
         *("frozen 30 s", _REDIS, "no answer for 30 s, which is longer than any lease"),
         *(strikes.freeze_redis(30), 2 * IN_WINDOW, 10),
     ),
     Fault("full", _REDIS, "no memory left (noeviction)", strikes.fill_redis),
     Fault("read-only", _REDIS, "refuses writes (READONLY)", strikes.read_only_redis),
-    Fault("cut", _REDIS, "connections cut, again and again", strikes.cut_wires, rounds=100),
+    Fault("cut", _REDIS, "connections cut, again and again", strikes.cut_wires),
     Fault("broker emptied", _REDIS, "all of Celery's keys deleted", strikes.empty_broker),
     Fault(
         *("down", _RELAYS, "nothing listens for a while"),
