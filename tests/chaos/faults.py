@@ -148,7 +148,7 @@ _TABLE = (
     ),
     Fault(
         *("producer", _PRODUCERS, "SIGKILL within enqueue_many, which is then repeated"),
-        *(strikes.kill_producer),
+        strikes.kill_producer,
     ),
     Fault(
         *("restart, always", _REDIS, "SIGKILL and restart, appendfsync always"),
@@ -156,7 +156,7 @@ _TABLE = (
     ),
     Fault(
         *("restart, everysec", _REDIS, "SIGKILL and restart, appendfsync everysec"),
-        *(strikes.restart_redis),
+        strikes.restart_redis,
     ),
     Fault("frozen 1 s", _REDIS, "no answer for 1 s", strikes.freeze_redis(1)),
     Fault(
