@@ -157,7 +157,7 @@ def test_somebody_must_receive_it(fields):
         ({"tags": ["a\nb"]}, "tags[0]"),
         ({"metadata": None}, "metadata"),
         ({"metadata": 5}, "metadata"),
-        ({"metadata": {"a": object()}}, "metadata"),
+        ({"metadata": {"a": object}}, "metadata"),
         ({"metadata": {"a": "\ud800"}}, "metadata"),
         ({"idempotency_key": ""}, "idempotency_key"),
         ({"idempotency_key": 5}, "idempotency_key"),

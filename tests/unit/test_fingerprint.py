@@ -67,13 +67,13 @@ def test_both_tables_together_have_every_field():
     assert not ANOTHER_EMAIL.keys() & THE_SAME.keys()
 
 
-@pytest.mark.parametrize("field", ANOTHER_EMAIL.keys() - {"prepared"})
+@pytest.mark.parametrize("field", [field for field in ANOTHER_EMAIL if field != "prepared"])
 def test_what_recipients_see_and_the_way_it_comes_make_another_email(field):
     others = NEEDED.get(field, {})
     assert fingerprint(**others, **{field: ANOTHER_EMAIL[field]}) != fingerprint(**others)
 
 
-@pytest.mark.parametrize("field", THE_SAME)
+@pytest.mark.parametrize("field", sorted(THE_SAME))
 def test_when_it_is_sent_and_notes_on_it_do_not(field):
     assert fingerprint(**{field: THE_SAME[field]}) == fingerprint()
 

@@ -51,6 +51,7 @@ def problem(*records, key=KEY):
         f" v = DKIM1 ; p = {PUBLIC[:20]} {PUBLIC[20:]} ; k = ed25519 ; x=y",
         f"k=ed25519; h=sha1:sha256; s=email; t=s; p={PUBLIC}",
     ],
+    ids=["ours", "without spaces", "with spaces", "with more tags"],
 )
 def test_a_record_that_holds_the_key_is_fine(record):
     assert problem(record) is None
