@@ -48,6 +48,14 @@ class TestCommit:
         assert await store.run(store.agenda.commit([commitment(begun)])) == [False]
         assert b"committed" not in store.record(job_id)
 
+    async def test_nor_may_one_that_has_reported_already(self, store):
+        ended, begun = await store.begun(), await store.begun()
+        deferred = store.result(ended, JobState.DEFERRED, store.now_ms() + 60_000)
+        await store.run(store.agenda.finish([deferred]))
+        answers = await store.run(store.agenda.commit([commitment(ended), commitment(begun)]))
+        assert answers == [False, True]
+        assert b"committed" not in store.record(ended.lease.job_id)
+
     async def test_a_result_ends_it(self, store):
         begun = await store.begun()
         await store.run(store.agenda.commit([commitment(begun)]))
@@ -96,6 +104,17 @@ class TestTakeover:
         await asyncio.sleep(PAST_IT)
         (third,) = await store.run(store.agenda.begin([job_id], "w3", 60))
         assert third.recipients == again.recipients, "the second attempt had said nothing of Bob"
+        assert [a.phase for a in (await store.job(job_id)).attempts] == ["dot", None]
+        assert await store.run(store.agenda.finish([store.result(begun)])) == [False]
+
+    async def test_a_worker_that_comes_back_after_its_job_ended_in_doubt_is_told(self, store):
+        (job_id,) = await store.enqueued()
+        (begun,) = await store.run(store.agenda.begin([job_id], "w1", BRIEF))
+        await store.run(store.agenda.commit([commitment(begun)]))
+        await asyncio.sleep(PAST_IT)
+        assert await store.run(store.agenda.begin([job_id], "w2", 60)) == []
+        assert await store.run(store.agenda.finish([store.result(begun)])) == [False]
+        assert await store.state(job_id) is JobState.UNCONFIRMED
 
     async def test_those_who_were_not_in_it_are_not_in_doubt_when_it_has_expired(self, store):
         soon = datetime.now(UTC) + timedelta(seconds=1.5)

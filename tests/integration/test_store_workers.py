@@ -334,9 +334,9 @@ class TestFinish:
         begun = await store.begun(attachments=[Attachment.from_bytes(b"x", filename="x")])
         await store.enqueued(attachments=[Attachment.from_bytes(b"x", filename="x")])
         result = store.result(begun, JobState.DEFERRED, store.now_ms() + 60_000)
-        await store.run(store.agenda.finish([result]))
+        assert await store.run(store.agenda.finish([result])) == [True]
         before = store.everything()
-        await store.run(store.agenda.finish([result]))
+        assert await store.run(store.agenda.finish([result])) == [True], "no loss: it is on record"
         assert store.everything() == before
 
     async def test_each_result_of_a_group_counts_for_itself(self, store):
@@ -498,6 +498,38 @@ class TestLostAttempts:
         job = await store.job(job_id)
         assert [a.decision for a in job.attempts] == [Decision.INTERRUPTED] * 2
         assert job.retries == 0
+
+    async def test_each_is_counted_until_an_attempt_ends_in_order(self, store):
+        (job_id,) = await store.enqueued()
+        assert (await self.lose(store, job_id, times=3)).crashes == 2
+        (begun,) = await store.run(store.agenda.begin([job_id], "w1", 60))
+        assert begun.crashes == 3
+        handed = attrs.evolve(handed_back(store, begun), crashes=begun.crashes)
+        await store.run(store.agenda.finish([handed]))
+        (begun,) = await store.run(store.agenda.begin([job_id], "w1", 60))
+        assert begun.crashes == 3, "it was not tried"
+        await store.run(store.agenda.finish([store.result(begun, JobState.DEFERRED, NOW)]))
+        (begun,) = await store.run(store.agenda.begin([job_id], "w1", 60))
+        assert begun.crashes == 0
+
+    async def test_a_person_who_retries_sets_their_count_back(self, store):
+        (job_id,) = await store.enqueued()
+        begun = await self.lose(store, job_id, times=2)
+        store.raw.hset(store.keys.job(job_id), "lease", store.now_ms() + 60_000)
+        failed = attrs.evolve(store.result(begun, JobState.FAILED), crashes=3)
+        assert await store.run(store.agenda.finish([failed])) == [True]
+        stored = await store.run(store.jobs.get(job_id))
+        assert await store.run(store.jobs.revive(stored, begun.recipients))
+        (again,) = await store.run(store.agenda.begin([job_id], "w1", 60))
+        assert again.crashes == 0
+
+    async def test_one_that_has_expired_ends_in_doubt_and_its_worker_is_told(self, store):
+        begun = await store.begun(expires_at=datetime.now(UTC) + timedelta(hours=1))
+        store.raw.hset(store.keys.job(begun.lease.job_id), mapping={"lease": 0, "expires": 1})
+        assert await store.run(store.agenda.begin([begun.lease.job_id], "w2", 60)) == []
+        assert await store.state(begun.lease.job_id) is JobState.UNCONFIRMED
+        assert store.agenda_of(begun.lease.job_id) == []
+        assert await store.run(store.agenda.finish([store.result(begun)])) == [False], "too late"
 
     async def test_their_history_is_bounded(self, store):
         (job_id,) = await store.enqueued()
