@@ -61,7 +61,7 @@ class Office:
 
 @pytest.fixture
 def working(redis_server, key_prefix):
-    """Runs a courier. It delivers what is due itself, or what the test hands it where ``by_hand``."""
+    """Runs a courier: it delivers what is due, or what the test hands it where ``by_hand``."""
 
     @asynccontextmanager
     async def run(*faults, by_hand=True, **settings):

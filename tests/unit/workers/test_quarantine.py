@@ -1,4 +1,4 @@
-"""The worker's side of the process that delivers a job alone; a few lines of shell play the other."""
+"""The worker's side of a process that delivers jobs alone; some lines of shell play that one."""
 
 import sys
 
