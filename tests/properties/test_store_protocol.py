@@ -3,12 +3,12 @@
 The model says for each job exactly: its state, its place on the agenda, its token. The clock is the
 model's too, so that leases run out and times come at will.
 
-A process may die, freeze or lose its connection between any two steps. To the store that looks like
-this: the next step does not come, or comes when time has passed and others have gone ahead, or comes
-twice. So there is no rule that kills: each rule is one step, no rule needs another to follow, and an
-assignment stays at hand for ever, whatever became of its lease. A worker that stops hands back what
-it holds (`finish` as queued, with its crashes as they were) and what it was given (`undispatch`);
-producers cancel, supersede, reschedule and suppress in between.
+A process may die, freeze or lose its connection between any two steps. To the store that looks
+like this: the next step does not come, or comes when time has passed and others have gone ahead, or
+comes twice. So there is no rule that kills: each rule is one step, no rule needs another to follow,
+and an assignment stays at hand for ever, whatever became of its lease. A worker that stops hands
+back what it holds (`finish` as queued, with its crashes as they were) and what it was given
+(`undispatch`); producers cancel, supersede, reschedule and suppress in between.
 """
 
 import time as real_time
