@@ -106,7 +106,7 @@ class Look(Fault):
 
 
 @pytest.mark.parametrize("delivery", ["at-least-once", "at-most-once"])
-async def test_at_most_once_is_on_record_before_the_message_is_complete(store, counter, delivery):
+async def test_at_most_once_is_noted_before_the_message_is_complete(store, counter, delivery):
     look = Look(store)
     counter.server.state.options.faults.append(look)
     for _ in range(2):  # the second one on a warm session
@@ -130,8 +130,9 @@ async def test_at_most_once_a_message_is_cut_off_where_another_worker_has_the_jo
 @pytest.mark.parametrize(
     ("delivery", "state"),
     [("at-least-once", RecipientState.PENDING), ("at-most-once", RecipientState.UNCONFIRMED)],
+    ids=["at-least-once", "at-most-once"],
 )
-async def test_after_a_fault_of_ours_behind_the_dot_only_at_most_once_is_in_doubt(
+async def test_a_fault_of_ours_behind_the_dot_leaves_doubt_at_most_once(
     store, counter, monkeypatch, delivery, state
 ):
     def fail(*_):

@@ -288,7 +288,7 @@ class TestFinish:
             priority="low", attachments=[Attachment.from_bytes(b"x", filename="x")]
         )
         job_id = begun.lease.job_id
-        due = store.now_ms() + 60_000
+        due = store.now_ms() + 90_000  # its lease would end after 60 s
         await store.run(store.agenda.finish([store.result(begun, JobState.DEFERRED, due)]))
         job = await store.job(job_id)
         assert (job.state, job.retries) == (JobState.DEFERRED, 1)
@@ -479,7 +479,7 @@ class TestLostAttempts:
         """Have a worker begin the job and die, that often."""
         for _ in range(times):
             (begun,) = await store.run(store.agenda.begin([job_id], "w1", 60))
-            store.raw.hset(store.keys.job(job_id), "lease", 0)
+            store.lease_is_over(job_id)
         return begun
 
     async def test_a_possible_second_copy_keeps_its_date_though_it_is_rescheduled(self, store):
@@ -525,7 +525,8 @@ class TestLostAttempts:
 
     async def test_one_that_has_expired_ends_in_doubt_and_its_worker_is_told(self, store):
         begun = await store.begun(expires_at=datetime.now(UTC) + timedelta(hours=1))
-        store.raw.hset(store.keys.job(begun.lease.job_id), mapping={"lease": 0, "expires": 1})
+        store.lease_is_over(begun.lease.job_id)
+        store.raw.hset(store.keys.job(begun.lease.job_id), "expires", 1)
         assert await store.run(store.agenda.begin([begun.lease.job_id], "w2", 60)) == []
         assert await store.state(begun.lease.job_id) is JobState.UNCONFIRMED
         assert store.agenda_of(begun.lease.job_id) == []
