@@ -409,6 +409,7 @@ def test_a_refusal_s_wait_holds_nobody_up():
         (MOST_CRASHES - 1, "at-least-once", {False: "ar", True: "au"}),
         (MOST_CRASHES - 1, "at-most-once", {False: "ar", True: "au"}),
     ],
+    ids=["first", "first, once", "last", "last, once"],
 )
 def test_a_crash_is_counted_and_one_too_many_ends_the_job(crashes, delivery, states, committed):
     job = attrs.evolve(assignment("ap", tries=1, delivery=delivery), crashes=crashes)
