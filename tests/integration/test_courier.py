@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from mailer.errors import StoreUnavailable
-from mailer.job import Decision, JobState
+from mailer.job import Decision, JobState, Priority
 from mailer.loading import load_settings
 from mailer.store.runners import AsyncRunner
 from mailer.testing import Options, SmtpServer, slow
@@ -61,10 +61,13 @@ class Office:
 
 @pytest.fixture
 def working(redis_server, key_prefix):
-    """Runs a courier: it delivers what is due, or what the test hands it where ``by_hand``."""
+    """Runs a courier; what its dispatcher publishes goes nowhere, unless the test says where."""
+
+    async def nowhere(ids, dispatcher, ticket, priority):
+        pass
 
     @asynccontextmanager
-    async def run(*faults, by_hand=True, **settings):
+    async def run(*faults, publish=nowhere, **settings):
         async with SmtpServer(Options(faults=list(faults))) as server:
             given = load_settings(
                 redis_url=redis_server.url,
@@ -72,10 +75,6 @@ def working(redis_server, key_prefix):
                 relay_url=f"smtp://127.0.0.1:{server.port}",
                 **settings,
             )
-
-            async def publish(ids, dispatcher, ticket, priority):
-                if not by_hand:
-                    await courier.accept(ids, dispatcher, ticket)
 
             gave_up = []
             courier = Courier("w1", given, publish, Events(), lambda: gave_up.append(True))
@@ -104,8 +103,12 @@ async def _is(store, job_id, state):
 
 async def test_an_email_goes_from_the_agenda_to_the_relay(store, working):
     """The whole loop in fair weather: claim, begin, send, finish."""
+
+    async def publish(ids, dispatcher, ticket, _):
+        await office.courier.accept(ids, dispatcher, ticket)
+
     (job_id,) = await store.enqueued()
-    async with working(by_hand=False) as office:
+    async with working(publish=publish) as office:
         await in_state(store, job_id, JobState.SENT)
     job = await store.job(job_id)
     assert [attempt.decision for attempt in job.attempts] == [Decision.SENT]
@@ -140,6 +143,24 @@ async def test_at_a_stop_what_waits_is_handed_back_and_what_is_under_way_is_sent
 
 async def _heard_of(server):
     return server.state.clients
+
+
+async def test_at_a_stop_the_dispatcher_keeps_nothing_that_it_claimed(store, working):
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def publish(*_):
+        begun.set()
+        await go_on.wait()
+
+    await store.enqueued(6)
+    async with working(publish=publish, batch_size=2) as office:
+        await begun.wait()
+        stop = asyncio.create_task(office.courier.drain())
+        await asyncio.sleep(0)
+        go_on.set()
+        await stop
+    claim = await store.run(store.agenda.claim(10, 10, 60))
+    assert len(claim.ids[Priority.NORMAL]) == 4, "all but the batch that was under way"
 
 
 async def test_a_batch_that_comes_during_a_stop_is_due_again_at_once(store, working):
