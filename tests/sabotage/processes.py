@@ -141,6 +141,14 @@ STEPS = (
         (f"{_COURIER}test_at_a_stop_what_waits_is_handed_back_and_what_is_under_way_is_sent",),
     ),
     Step(
+        "stop: that the dispatcher keeps nothing that it claimed",
+        "jobs that were claimed and not published would wait for the dispatch timeout",
+        "workers/courier.py",
+        "                await self._dispatcher.cease()\n",
+        "                pass\n",
+        (f"{_COURIER}test_at_a_stop_the_dispatcher_keeps_nothing_that_it_claimed",),
+    ),
+    Step(
         "stop: that a batch which comes is put back",
         "its jobs would wait until the dispatch timeout is over",
         "workers/courier.py",
