@@ -82,6 +82,34 @@ async def test_a_job_that_was_lost_while_it_waited_for_its_turn_is_not_sent(stor
     assert (counter.server.state.count, counter.results) == (0, [])
 
 
+class LeaseGoes(Fault):
+    """Has the lease be lost while the server is asked about a recipient."""
+
+    def __init__(self, lose):
+        super().__init__("rcpt")
+        self.lose = lose
+
+    def applies(self, at, subjects):
+        if at == "rcpt":
+            self.lose()
+        return False
+
+
+@pytest.mark.parametrize(
+    "extensions",
+    [("PIPELINING", "CHUNKING"), ("PIPELINING",), ()],
+    ids=["chunking", "pipelining", "plain"],
+)
+async def test_a_job_that_was_lost_while_its_server_was_slow_is_cut_off(store, counter, extensions):
+    job = await store.begun()
+    counter.take(job)
+    counter.server.state.options.extensions = extensions
+    loses = LeaseGoes(lambda: counter.desk.leases.drop([job.lease]))
+    counter.server.state.options.faults.append(loses)
+    await counter.deliver(job)
+    assert (counter.server.state.count, counter.results) == (0, [])
+
+
 async def test_after_a_long_stop_of_the_process_a_job_is_left_alone_and_let_go(store, counter):
     """Or else its lease would be renewed, and nobody would ever deliver it."""
     job = await store.begun()

@@ -8,6 +8,7 @@ _COURIER = "tests/integration/test_courier.py::"
 _DELIVERY = "tests/integration/test_one_delivery.py::"
 _QUARANTINE = "tests/unit/workers/test_quarantine.py::"
 _SETTLEMENT = "tests/unit/workers/test_settlement.py::"
+_SLOW = "test_a_job_that_was_lost_while_its_server_was_slow_is_cut_off"
 _ONCE = "tests/integration/test_at_most_once.py::"
 
 STEPS = (
@@ -47,15 +48,31 @@ STEPS = (
         ),
     ),
     Step(
-        "worker: the look at the lease right before sending",
+        "worker: the look at the lease before and while it sends",
         "a job that was lost while it waited for its turn would be sent twice",
         "workers/sending.py",
         "        if not self.leases.holds(job.lease):\n            raise LeaseLost\n",
-        "",
+        "        pass\n",
         (
             f"{_DELIVERY}test_a_job_that_was_lost_while_it_waited_for_its_turn_is_not_sent",
             f"{_DELIVERY}test_after_a_long_stop_of_the_process_a_job_is_left_alone_and_let_go",
         ),
+    ),
+    Step(
+        "worker: the look at the lease right before the final dot",
+        "a job that was lost while its server was slow would be sent twice",
+        "workers/smtp/session.py",
+        "        look()\n        # from here on",
+        "        # from here on",
+        (f"{_DELIVERY}{_SLOW}[pipelining]", f"{_DELIVERY}{_SLOW}[plain]"),
+    ),
+    Step(
+        "worker: the look at the lease right before the last chunk",
+        "the same, with a server that knows CHUNKING",
+        "workers/smtp/session.py",
+        "            look()\n            last =",
+        "            last =",
+        (f"{_DELIVERY}{_SLOW}[chunking]",),
     ),
     Step(
         "worker: that a job which it leaves alone is let go",
