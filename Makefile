@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 PLOTS  := $(VENV)/.plots
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test servers chaos lint types bench clean
+.PHONY: help setup demo test servers chaos sabotage lint types bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ servers: $(STAMP) ## run the tests with Postfix and Dovecot, where they are inst
 
 chaos: $(STAMP) $(PLOTS) ## kill, freeze and starve real parts, and count what is lost (ARGS=--help)
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
+
+sabotage: $(STAMP) ## take out each step that protects emails, and see a test fail (ARGS='begin token')
+	@PYTHONPATH=tests $(BIN)/python -m sabotage $(ARGS)
 
 lint: $(STAMP) ## check style and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

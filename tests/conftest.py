@@ -90,6 +90,10 @@ class Store:
         )
         return assignment
 
+    def lease_is_over(self, job_id: str) -> None:
+        """Make it so, as when a worker died a while ago."""
+        self.raw.hset(self.keys.job(job_id), "lease", 0)
+
     async def job(self, job_id: str) -> Job:
         return (await self.run(self.jobs.get(job_id))).job
 
@@ -269,8 +273,8 @@ async def store(
     finally:
         if stored := store.everything():
             raw.delete(*stored)
-    if isinstance(runner, SyncRunner):
-        runner.close()
-    else:
-        await runner.close()
-    raw.close()
+        if isinstance(runner, SyncRunner):
+            runner.close()
+        else:
+            await runner.close()
+        raw.close()

@@ -131,6 +131,9 @@ class Courier:
     async def drain(self) -> None:
         """Stop: hand back what waits, let running transactions end, and record it all."""
         self._draining = True
+        with suppress(TimeoutError):  # a broker may hang
+            async with asyncio.timeout(self._settings.shutdown_seconds):
+                await self._dispatcher.cease()
         await canceled([self._dispatching])
         for task, (job, batch) in list(self._deliveries.items()):
             if batch.waits(job):

@@ -70,6 +70,8 @@ class Dispatcher:
         self._probing = probing
         self._tickets = count(1)
         self._retire_at = 0.0
+        self._ceased = False
+        self._claiming = asyncio.Lock()  # from a claim until all of it is published
 
     async def run(self) -> None:
         """Dispatch until canceled. While Redis is away, ask for it every second."""
@@ -88,25 +90,36 @@ class Dispatcher:
                     log.info("dispatcher goes on")
                 away = False
 
+    async def cease(self) -> None:
+        """Claim nothing more; returns once what was claimed is published, or due again."""
+        self._ceased = True
+        async with self._claiming:
+            pass
+
     async def _round(self) -> None:
         """Claim and publish once, then wait for a reason to do so again."""
         room, urgent_room = self._room()
         sleep = min(_LONGEST_SLEEP, self._held_up() or _LONGEST_SLEEP)
         if room or urgent_room:
-            timeout = self._limits.dispatch_timeout
-            claim = await self._runner.run(self._agenda.claim(room, urgent_room, timeout))
-            self._clock.heard(claim.now)
-            for priority, ids in claim.ids.items():
-                await self._dispatch(ids, priority)
-            if claim.wait is not None:
-                sleep = min(sleep, claim.wait)
+            wait = await self._claim(room, urgent_room)
+            sleep = sleep if wait is None else min(sleep, wait)
         room, urgent_room = self._room()
         if sleep == 0 and room:
             return  # more is due
         await self._news(sleep or _LONGEST_SLEEP, room=bool(room), urgent_room=bool(urgent_room))
 
+    async def _claim(self, room: int, urgent_room: int) -> float | None:
+        """Claim and publish what is due; returns in how many seconds the next job is."""
+        async with self._claiming:
+            timeout = self._limits.dispatch_timeout
+            claim = await self._runner.run(self._agenda.claim(room, urgent_room, timeout))
+            self._clock.heard(claim.now)
+            for priority, ids in claim.ids.items():
+                await self._dispatch(ids, priority)
+        return claim.wait
+
     def _room(self) -> tuple[int, int]:
-        if self._held_up():
+        if self._held_up() or self._ceased:
             return 0, 0
         if self._probing():
             return (0, 0) if self._window.used else (1, 1)
@@ -115,6 +128,9 @@ class Dispatcher:
     async def _dispatch(self, ids: Sequence[str], priority: Priority) -> None:
         size = self._limits.batch_size
         for start in range(0, len(ids), size):
+            if self._ceased:
+                await self._runner.run(self._agenda.undispatch(ids[start:]))
+                return
             batch = ids[start : start + size]
             ticket = str(next(self._tickets))
             self._window.take(ticket, len(batch), urgent=priority is Priority.HIGH)
@@ -124,7 +140,8 @@ class Dispatcher:
                 log.error("broker unavailable", jobs=len(batch), reason=repr(error))
                 self._window.release(ticket)
                 await self._runner.run(self._agenda.undispatch(batch))
-                await asyncio.sleep(_LONGEST_SLEEP)
+                if not self._ceased:
+                    await asyncio.sleep(_LONGEST_SLEEP)
 
     async def _news(self, sleep: float, *, room: bool, urgent_room: bool) -> None:
         """Wait for a wake-up, for a batch that has left the queue, or for ``sleep`` seconds."""

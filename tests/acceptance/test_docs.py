@@ -19,6 +19,7 @@ import attrs
 import msgspec
 import pytest
 from pages import NOT_RUN, PAGES, ROOT, named, rows, snippets, table
+from sabotage.table import markdown as sabotage_table
 
 from mailer import (
     Attachment,
@@ -41,6 +42,8 @@ from mailer.testing import eventually, greylist
 from workers import contents
 
 # Tables
+
+_SABOTAGE = "docs/reliability.md"
 
 
 def _default(name: str) -> str:
@@ -105,6 +108,11 @@ def test_the_state_diagram_draws_every_transition_and_no_other():
     assert sorted(edge for edge in drawn if edge[1] != "[*]") == sorted(
         (before or "[*]", str(after)) for before, after in TRANSITIONS
     )
+
+
+def test_the_table_of_removed_steps_says_what_is_tried():
+    right = sabotage_table()
+    assert table(_SABOTAGE, "sabotage") == right, f"paste this into {_SABOTAGE}:\n\n{right}\n"
 
 
 def test_the_lifecycle_names_every_key_in_redis():

@@ -43,10 +43,18 @@ class TestCommit:
 
     async def test_nor_may_one_whose_lease_is_over(self, store):
         (job_id,) = await store.enqueued()
-        (begun,) = await store.run(store.agenda.begin([job_id], "w1", BRIEF))
-        await asyncio.sleep(PAST_IT)
+        (begun,) = await store.run(store.agenda.begin([job_id], "w1", 60))
+        store.lease_is_over(job_id)
         assert await store.run(store.agenda.commit([commitment(begun)])) == [False]
         assert b"committed" not in store.record(job_id)
+
+    async def test_nor_may_one_that_has_reported_already(self, store):
+        ended, begun = await store.begun(), await store.begun()
+        deferred = store.result(ended, JobState.DEFERRED, store.now_ms() + 60_000)
+        await store.run(store.agenda.finish([deferred]))
+        answers = await store.run(store.agenda.commit([commitment(ended), commitment(begun)]))
+        assert answers == [False, True]
+        assert b"committed" not in store.record(ended.lease.job_id)
 
     async def test_a_result_ends_it(self, store):
         begun = await store.begun()
@@ -54,8 +62,8 @@ class TestCommit:
         deferred = store.result(begun, JobState.DEFERRED, store.now_ms())
         assert await store.run(store.agenda.finish([deferred])) == [True]
         assert b"committed" not in store.record(begun.lease.job_id)
-        (again,) = await store.run(store.agenda.begin([begun.lease.job_id], "w2", BRIEF))
-        await asyncio.sleep(PAST_IT)
+        (again,) = await store.run(store.agenda.begin([begun.lease.job_id], "w2", 60))
+        store.lease_is_over(again.lease.job_id)
         (taken_over,) = await store.run(store.agenda.begin([again.lease.job_id], "w3", 60))
         assert taken_over.lease.token == 3, "the attempt that was not committed is repeated"
 
@@ -63,10 +71,10 @@ class TestCommit:
 class TestTakeover:
     async def lost(self, store, *, committed):
         (job_id,) = await store.enqueued(to=["ann@example.org", "bob@example.org"])
-        (begun,) = await store.run(store.agenda.begin([job_id], "w1", BRIEF))
+        (begun,) = await store.run(store.agenda.begin([job_id], "w1", 60))
         if committed:
             assert await store.run(store.agenda.commit([commitment(begun)])) == [True]
-        await asyncio.sleep(PAST_IT)
+        store.lease_is_over(job_id)
         return job_id, await store.run(store.agenda.begin([job_id], "w2", 60))
 
     async def test_what_may_have_been_completed_is_not_begun_again(self, store):
@@ -87,22 +95,34 @@ class TestTakeover:
     async def test_those_who_were_not_in_the_message_are_sent_to(self, store):
         """Ann is in doubt, Bob is not: he gets it, and the job ends as unconfirmed for her."""
         (job_id,) = await store.enqueued(to=[ANN, BOB])
-        (begun,) = await store.run(store.agenda.begin([job_id], "w1", BRIEF))
+        (begun,) = await store.run(store.agenda.begin([job_id], "w1", 60))
         await store.run(store.agenda.commit([commitment(begun, ANN)]))
-        await asyncio.sleep(PAST_IT)
-        (again,) = await store.run(store.agenda.begin([job_id], "w2", BRIEF))
+        store.lease_is_over(job_id)
+        (again,) = await store.run(store.agenda.begin([job_id], "w2", 60))
         states = {r.address: r.state for r in again.recipients}
         assert states == {ANN: RecipientState.UNCONFIRMED, BOB: RecipientState.PENDING}
-        await asyncio.sleep(PAST_IT)
+        store.lease_is_over(job_id)
         (third,) = await store.run(store.agenda.begin([job_id], "w3", 60))
         assert third.recipients == again.recipients, "the second attempt had said nothing of Bob"
+        assert [a.phase for a in (await store.job(job_id)).attempts] == ["dot", None]
+        assert await store.run(store.agenda.finish([store.result(begun)])) == [False]
+
+    async def test_a_worker_that_comes_back_after_its_job_ended_in_doubt_is_told(self, store):
+        (job_id,) = await store.enqueued()
+        (begun,) = await store.run(store.agenda.begin([job_id], "w1", 60))
+        await store.run(store.agenda.commit([commitment(begun)]))
+        store.lease_is_over(job_id)
+        assert await store.run(store.agenda.begin([job_id], "w2", 60)) == []
+        assert await store.run(store.agenda.finish([store.result(begun)])) == [False]
+        assert await store.state(job_id) is JobState.UNCONFIRMED
 
     async def test_those_who_were_not_in_it_are_not_in_doubt_when_it_has_expired(self, store):
-        soon = datetime.now(UTC) + timedelta(seconds=1.5)
-        (job_id,) = await store.enqueued(to=[ANN, BOB], expires_at=soon)
-        (begun,) = await store.run(store.agenda.begin([job_id], "w1", BRIEF))
+        later = datetime.now(UTC) + timedelta(hours=1)
+        begun = await store.begun(to=[ANN, BOB], expires_at=later)
+        job_id = begun.lease.job_id
         await store.run(store.agenda.commit([commitment(begun, ANN)]))
-        await asyncio.sleep((soon - datetime.now(UTC)).total_seconds() + PAST_IT)
+        store.lease_is_over(job_id)
+        store.raw.hset(store.keys.job(job_id), "expires", 1)
         assert await store.run(store.agenda.begin([job_id], "w2", 60)) == []
         job = await store.job(job_id)
         assert job.state is JobState.UNCONFIRMED

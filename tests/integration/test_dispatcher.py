@@ -39,6 +39,7 @@ def dispatching(redis_server, key_prefix):
             probing=probing,
         )
         task = asyncio.create_task(dispatcher.run())
+        batches.dispatcher = dispatcher
         try:
             yield batches
         finally:
@@ -146,3 +147,36 @@ async def test_what_the_broker_does_not_take_is_due_again(dispatching, mailer):
             while offered.qsize() < 2:
                 await asyncio.sleep(0.01)
     assert [offered.get_nowait() for _ in range(2)] == [[receipt.id]] * 2
+
+
+async def test_at_a_stop_what_was_claimed_is_published_or_due_again_at_once(
+    dispatching, mailer, redis_server, key_prefix
+):
+    ids = {receipt.id for receipt in mailer.enqueue_many(emails(12))}
+    published, begun, go_on = [], asyncio.Event(), asyncio.Event()
+
+    async def publish(ids, *_):
+        begun.set()
+        await go_on.wait()
+        published.extend(ids)
+
+    agenda, runner = Agenda(Keys(key_prefix)), AsyncRunner.connect(redis_server.url, 5)
+    async with dispatching(least=12, publish=publish) as batches:
+        await begun.wait()
+        stop = asyncio.create_task(batches.dispatcher.cease())
+        await asyncio.sleep(0)
+        assert not stop.done()
+        go_on.set()
+        await stop
+        claim = await runner.run(agenda.claim(12, 12, 60))
+        assert len(published) == 4, "the batch that was under way"
+        assert {*published, *claim.ids[Priority.NORMAL]} == ids
+    await runner.close()
+
+
+async def test_after_a_stop_nothing_is_claimed(dispatching, mailer):
+    async with dispatching() as batches:
+        await batches.dispatcher.cease()
+        mailer.enqueue_many(emails())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(batches.get(), 0.2)

@@ -2,6 +2,13 @@
 
 The model says for each job exactly: its state, its place on the agenda, its token. The clock is the
 model's too, so that leases run out and times come at will.
+
+A process may die, freeze or lose its connection between any two steps. To the store that looks
+like this: the next step does not come, or comes when time has passed and others have gone ahead, or
+comes twice. So there is no rule that kills: each rule is one step, no rule needs another to follow,
+and an assignment stays at hand for ever, whatever became of its lease. A worker that stops hands
+back what it holds (`finish` as queued, with its crashes as they were) and what it was given
+(`undispatch`); producers cancel, supersede, reschedule and suppress in between.
 """
 
 import time as real_time
@@ -28,7 +35,17 @@ from mailer.enqueueing import new_job
 from mailer.errors import InvalidArgument, InvalidEmail
 from mailer.job import TRANSITIONS, Decision, JobState, Priority, Recipient, RecipientState
 from mailer.loading import load_settings
-from mailer.store.agenda import ENDED, NOW, Agenda, Assignment, Commitment, Lease, Recorded, Result
+from mailer.store.agenda import (
+    ENDED,
+    NOW,
+    Agenda,
+    Assignment,
+    Commitment,
+    Lease,
+    Pinning,
+    Recorded,
+    Result,
+)
 from mailer.store.jobs import Jobs, NewJob
 from mailer.store.keys import LANES, Keys
 from mailer.store.runners import SyncRunner
@@ -57,6 +74,7 @@ class Model:
     lease: int = 0
     tries: int = 0
     interruptions: int = 0
+    crashes: int = 0  # in a row
     committed: list[str] = attrs.field(factory=list)  # who may have it since it was begun
     completed: dict[str, int] = attrs.field(factory=dict)  # recipient → token of an unheard attempt
     people: dict[str, RecipientState] = attrs.field(factory=dict)
@@ -260,7 +278,7 @@ class Protocol(RuleBasedStateMachine):
         assert self.run(self.jobs.revive(stored, people))
         job.state, job.due, job.on_agenda = JobState.QUEUED, self.now, self.now
         job.tries, job.expires, job.completed = 0, 0, {}  # a person's risk
-        job.superseded = False
+        job.superseded, job.crashes = False, 0
         if twice:
             assert not self.run(self.jobs.revive(stored, people))
 
@@ -301,6 +319,7 @@ class Protocol(RuleBasedStateMachine):
             if not waiting and not lost:
                 continue
             job.interruptions += lost
+            job.crashes += lost
             over = job.superseded or 0 < job.expires <= self.now
             if lost and (over or job.committed):
                 job.doubt(job.committed or job.open)
@@ -313,10 +332,11 @@ class Protocol(RuleBasedStateMachine):
             else:
                 job.state = JobState.SENDING
                 job.lease = job.on_agenda = self.now + LEASE
-                expected.append((job_id, job.token, job.tries, job.lane, job.open))
+                expected.append((job_id, job.token, job.tries, job.crashes, job.lane, job.open))
         begun = self.run(self.agenda.begin(ids, "w", LEASE / 1000))
         assert [
-            (b.lease.job_id, b.lease.token, b.tries, b.priority, self._open(b)) for b in begun
+            (b.lease.job_id, b.lease.token, b.tries, b.crashes, b.priority, self._open(b))
+            for b in begun
         ] == expected
         self.held += begun
 
@@ -330,8 +350,9 @@ class Protocol(RuleBasedStateMachine):
             ]
         ),
         ahead=st.sampled_from([None, 1_000, 50_000]),
+        crashed=st.sampled_from([None, None, 0, 1]),
     )
-    def finish(self, data, outcome, ahead):
+    def finish(self, data, outcome, ahead, crashed):
         """Report on some attempt, perhaps on one that was lost long ago."""
         ours = [b for b in self.held if self._is_current(b)]
         begun = data.draw(st.sampled_from(ours if ours and data.draw(st.booleans()) else self.held))
@@ -345,14 +366,16 @@ class Protocol(RuleBasedStateMachine):
             Recipient(r.address, ACCEPTED) if accepts and r.state is PENDING else r
             for r in begun.recipients
         )
-        result = Result(begun.lease, outcome, due, begun.tries + 1, people, None)
+        # not tried, or one more crash; any other end of an attempt sets the count back
+        crashes = 0 if crashed is None else begun.crashes + crashed
+        result = Result(begun.lease, outcome, due, begun.tries + 1, people, None, crashes=crashes)
         # a result that was recorded before is no news, and no loss either
         known = job.token == begun.lease.token
         instead = current and job.superseded and not outcome.ended
         expected = Recorded.CANCELED if instead else Recorded(known)
         assert self.run(self.agenda.finish([result])) == [expected]
         if current:
-            job.state, job.tries = outcome, begun.tries + 1
+            job.state, job.tries, job.crashes = outcome, begun.tries + 1, crashes
             job.people = {r.address: r.state for r in people}
             job.on_agenda, job.committed, job.completed = None, [], {}
             if instead:
@@ -404,8 +427,17 @@ class Protocol(RuleBasedStateMachine):
                 gone.add(begun.lease.job_id)
         assert self.run(self.agenda.renew([b.lease for b in leases], LEASE / 1000)) == gone
 
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def pin(self, data):
+        """Have the record name what was fetched for its attachments, which here is nothing."""
+        begun = data.draw(st.sampled_from(self.held))
+        pinned = self.run(self.agenda.pin(begun.lease, begun.message, []))
+        assert pinned is (Pinning.DONE if self._is_current(begun) else Pinning.LEASE_LOST)
+
     @rule(data=st.data())
     def undispatch(self, data):
+        """Hand back what was claimed, as a worker does that stops; perhaps it was begun since."""
         job_id = self.pick(data)
         job = self.model[job_id]
         expected = job.state in WAITING and job.due <= self.now
@@ -431,7 +463,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(ms=st.sampled_from([1, 999, 5_000, 29_999, 60_000, 100_000]))
     def time_passes(self, ms):
-        """Long enough, and what is held is lost: so much for a crash."""
+        """Long enough, and what is held is lost: so much for a crash; see above."""
         self.now += ms
 
     @staticmethod
@@ -469,6 +501,8 @@ class Protocol(RuleBasedStateMachine):
             assert {r.address: r.state for r in recorded.recipients} == job.people
             lost = [a for a in recorded.attempts if a.decision is Decision.INTERRUPTED]
             assert len(lost) == job.interruptions
+            crashes = self.raw.hget(self.keys.job(job_id), "crashes")
+            assert int(crashes or 0) == job.crashes
             before = self.seen.get(job_id)
             if before is not job.state:
                 assert (before, job.state) in TRANSITIONS, f"{before} → {job.state}"

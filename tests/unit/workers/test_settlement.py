@@ -13,7 +13,14 @@ from mailer.store.agenda import ENDED, NOW, Assignment, Lease
 from mailer.store.records import Head
 from workers.outcomes.outcome import Judgement, Outcome, Verdict
 from workers.outcomes.rules import Action, Rule
-from workers.outcomes.settlement import Circumstances, fail, hand_back, open_recipients
+from workers.outcomes.settlement import (
+    MOST_CRASHES,
+    Circumstances,
+    crashed,
+    fail,
+    hand_back,
+    open_recipients,
+)
 from workers.outcomes.settlement import settle as settle_some
 from workers.smtp.replies import Reply
 from workers.smtp.transaction import Phase
@@ -391,6 +398,27 @@ def test_a_refusal_s_wait_holds_nobody_up():
     judgements = [judged(REFUSED, "550 try again in 7 hours"), judged(DEFERRED, "450 later")]
     heard = Outcome(Phase.RCPT, judgements, Reply.of(450, "later"), "450 later", PLAIN)
     assert settle(assignment("pp"), heard, circumstances()).due_ms == SINCE + MINUTE
+
+
+@pytest.mark.parametrize("committed", [False, True], ids=["", "committed"])
+@pytest.mark.parametrize(
+    ("crashes", "delivery", "states"),
+    [
+        (0, "at-least-once", {False: "ap", True: "ap"}),
+        (0, "at-most-once", {False: "ap", True: "au"}),
+        (MOST_CRASHES - 1, "at-least-once", {False: "ar", True: "au"}),
+        (MOST_CRASHES - 1, "at-most-once", {False: "ar", True: "au"}),
+    ],
+    ids=["first", "first, once", "last", "last, once"],
+)
+def test_a_crash_is_counted_and_one_too_many_ends_the_job(crashes, delivery, states, committed):
+    job = attrs.evolve(assignment("ap", tries=1, delivery=delivery), crashes=crashes)
+    result = crashed(job, "boom", circumstances(), ["1@example.org"] if committed else [])
+    assert letters(result) == states[committed]
+    waits = "p" in states[committed]
+    assert (result.state is JobState.DEFERRED) is waits
+    assert result.due_ms == (SINCE + MINUTE if waits else ENDED)
+    assert (result.crashes, result.tries) == (crashes + 1, 1), "no attempt of the policy is used up"
 
 
 def test_those_open_are_the_pending_and_the_deferred():

@@ -1,0 +1,139 @@
+"""The agenda and the records: no job is lost, none goes twice, and none goes round for ever."""
+
+from sabotage.step import Step
+
+_LUA = "mailer/store/lua/"
+_BEGIN, _CLAIM, _FINISH = f"{_LUA}begin.lua", f"{_LUA}claim.lua", f"{_LUA}finish.lua"
+_ENQUEUE, _CANCEL, _REVIVE = f"{_LUA}enqueue.lua", f"{_LUA}cancel.lua", f"{_LUA}revive.lua"
+_UNDISPATCH = f"{_LUA}undispatch.lua"
+_WORKERS = "tests/integration/test_store_workers.py::"
+_PRODUCERS = "tests/integration/test_store_producers.py::"
+_SUPERSEDE = "tests/integration/test_store_supersede.py::"
+_LOST = f"{_WORKERS}TestLostAttempts::"
+
+STEPS = (
+    Step(
+        "enqueue: the key of the idempotency key",
+        "a producer that repeats a call, for it got no answer, would have the email sent twice",
+        _ENQUEUE,
+        "      redis.call('SET', job.once, known[job.once], 'EX', ARGV[2])\n",
+        "",
+        (
+            f"{_PRODUCERS}TestEnqueue::test_the_same_key_and_content_is_one_job",
+            f"{_PRODUCERS}TestEnqueue::test_a_key_is_remembered_after_its_email_was_sent",
+        ),
+    ),
+    Step(
+        "enqueue: the look whether the job is recorded already",
+        "a call that arrives twice would begin a job anew that is being sent",
+        _ENQUEUE,
+        "elseif job.stored then",
+        "elseif false then",
+        (f"{_PRODUCERS}TestEnqueue::test_repeating_a_call_leaves_a_job_that_has_begun_alone",),
+    ),
+    Step(
+        "claim: the new time of what was claimed",
+        "every dispatcher would publish the same jobs, again and again",
+        _CLAIM,
+        "    redis.call('ZADD', lane, unpack(scores))\n",
+        "",
+        (f"{_WORKERS}TestClaim::test_a_claimed_job_comes_up_again_after_the_dispatch_timeout",),
+    ),
+    Step(
+        "claim: that what was claimed stays on the agenda",
+        "jobs would be lost for good with a broker that loses its messages",
+        _CLAIM,
+        "redis.call('ZADD', lane, unpack(scores))",
+        "for i = 2, #scores, 2 do redis.call('ZREM', lane, scores[i]) end",
+        (f"{_WORKERS}TestClaim::test_a_claimed_job_comes_up_again_after_the_dispatch_timeout",),
+    ),
+    Step(
+        "undispatch: the old time of what was claimed",
+        "at a stop, jobs that no worker began would wait for the dispatch timeout",
+        _UNDISPATCH,
+        "    redis.call('ZADD', KEYS[1 + tonumber(job[3])], job[2], ARGV[i - 4])\n",
+        "",
+        (f"{_WORKERS}TestUndispatch::test_what_was_claimed_and_not_begun_is_due_again_at_once",),
+    ),
+    Step(
+        "undispatch: the look whether the job still waits",
+        "a job that has ended would be back on the agenda, and one under way come up early",
+        _UNDISPATCH,
+        "if waiting and tonumber(job[2]) <= now then",
+        "if job[1] and tonumber(job[2]) <= now then",
+        (f"{_WORKERS}TestUndispatch::test_what_has_moved_on_stays_where_it_is",),
+    ),
+    Step(
+        "finish: the next time of a deferred job on the agenda",
+        "it would be retried when its lease would have ended, and not when it is due",
+        _FINISH,
+        "      redis.call('ZADD', lane, due, id)\n",
+        "",
+        (f"{_WORKERS}TestFinish::test_what_is_deferred_waits_on_the_agenda_with_its_content",),
+    ),
+    Step(
+        "finish: that an ended job leaves the agenda",
+        "it would be dispatched for ever",
+        _FINISH,
+        "      redis.call('ZREM', lane, id)\n",
+        "",
+        (f"{_WORKERS}TestFinish::test_what_ended_otherwise_keeps_its_content_for_another_try",),
+    ),
+    Step(
+        "begin: that an expired job leaves the agenda",
+        "it would be dispatched for ever, and never begun",
+        _BEGIN,
+        "  redis.call('ZREM', KEYS[lane], id)\n",
+        "",
+        (f"{_WORKERS}TestBegin::test_an_expired_job_ends_as_such",),
+    ),
+    Step(
+        "finish: the end of a superseded job that would be tried again",
+        "an old email, a password reset say, would arrive after the newer one",
+        _FINISH,
+        "if due > 0 and job[6] then",
+        "if false then",
+        (f"{_SUPERSEDE}test_one_that_is_being_sent_is_not_tried_again",),
+    ),
+    Step(
+        "cancel: the look whether a worker has begun",
+        "`cancel` would say yes, and the email arrive all the same",
+        _CANCEL,
+        "if state ~= 'scheduled' and state ~= 'queued' and state ~= 'deferred' then"
+        " return state end",
+        "index.sending = 7",
+        (f"{_PRODUCERS}TestCancel::test_a_begun_job_can_not",),
+    ),
+    Step(
+        "revive: the look whether the job has changed since",
+        "two people who retry it at once would queue it twice",
+        _REVIVE,
+        "if job[1] ~= ARGV[2] or job[2] ~= ARGV[3] then return 0 end",
+        "if not job[1] then return 0 end",
+        (f"{_PRODUCERS}TestRevive::test_not_if_it_changed_since_it_was_read",),
+    ),
+    Step(
+        "begin: the count of crashes",
+        "an email that kills its worker would kill workers for ever",
+        _BEGIN,
+        "    crashes = redis.call('HINCRBY', record, 'crashes', 1)\n",
+        "",
+        (f"{_LOST}test_each_is_counted_until_an_attempt_ends_in_order",),
+    ),
+    Step(
+        "finish: the end of the count of crashes",
+        "an email whose workers died for other reasons would fail at the third time in its life",
+        _FINISH,
+        "if ARGV[at + 10] == '0' then redis.call('HDEL', record, 'crashes')",
+        "if ARGV[at + 10] == '0' then",
+        (f"{_LOST}test_each_is_counted_until_an_attempt_ends_in_order",),
+    ),
+    Step(
+        "revive: the end of the count of crashes",
+        "a person who retries would get one try instead of three",
+        _REVIVE,
+        "redis.call('HDEL', KEYS[1], 'superseded', 'crashes')",
+        "redis.call('HDEL', KEYS[1], 'superseded')",
+        (f"{_LOST}test_a_person_who_retries_sets_their_count_back",),
+    ),
+)
