@@ -164,7 +164,8 @@ def test_results_survive_a_redis_that_is_away_while_they_come(system, smtp, tmp_
             job = mailer.wait(job_id, timeout=15)
             assert job.state is JobState.SENT
             assert len(smtp.received) == 1
-            # and the worker goes on as before
+            # and the worker goes on as before, without much ado
+            assert "Traceback" not in system.workers[-1].log.read_text()
             assert mailer.wait(mailer.enqueue(system.email()).id).state is JobState.SENT
 
 
@@ -201,6 +202,16 @@ def test_jobs_leave_although_the_broker_lost_its_messages(system, smtp):
             client.delete(key)
         eventually(lambda: system.mailer.counts()[JobState.SENT] == 300, timeout=30)
     assert set(accepted(smtp).values()) == {1}
+
+
+def test_the_broker_keeps_no_batch_that_a_worker_has_taken(system, smtp):
+    """Where it does, kombu ends a worker whose Redis is started again (decision 14)."""
+    smtp.faults.append(slow(0.5))
+    with system.worker(), redis.Redis.from_url(system.redis.url) as raw:
+        system.mailer.enqueue_many(system.email() for _ in range(100))
+        eventually(lambda: system.mailer.counts()[JobState.SENDING] > 0)
+        prefix = f"{{{system.settings['MAILER_KEY_PREFIX']}}}:broker:"
+        assert list(raw.scan_iter(f"{prefix}*unacked*")) == []
 
 
 def test_a_short_store_timeout_does_not_disturb_an_idle_dispatcher(system):
