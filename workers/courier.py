@@ -1,7 +1,6 @@
 """All that runs in one worker process beside Celery, on one event loop."""
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
@@ -17,6 +16,7 @@ from mailer.store.keys import Keys
 from mailer.store.suppressions import Suppressions
 from workers.batch import Batch
 from workers.building import warn_of_unpublished
+from workers.clock import steady
 from workers.desk import Desk, canceled
 from workers.dispatcher import Dispatcher, Portions, Publish
 from workers.events import TaskEvents
@@ -99,7 +99,7 @@ class Courier:
         if self._draining:
             await desk.runner.run(desk.agenda.undispatch(ids))
             return
-        asked_at = time.monotonic()
+        asked_at = steady()
         begin = desk.agenda.begin(ids, self._worker, self._settings.lease_seconds)
         jobs = await desk.runner.run(begin)
         desk.leases.take((job.lease for job in jobs), asked_at)

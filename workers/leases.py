@@ -1,7 +1,6 @@
 """The jobs that this process holds: their leases are renewed while their delivery goes on."""
 
 import asyncio
-import time
 from collections.abc import Iterable
 
 import structlog
@@ -9,6 +8,7 @@ import structlog
 from mailer.errors import StoreUnavailable
 from mailer.store.agenda import Agenda, Lease
 from mailer.store.runners import AsyncRunner
+from workers.clock import steady
 
 log = structlog.get_logger()
 _MOST_AT_ONCE = 500  # leases renewed in one Lua call
@@ -31,7 +31,7 @@ class Leases:
         return len(self._held)
 
     def take(self, leases: Iterable[Lease], asked_at: float) -> None:
-        """Hold leases that were asked for at ``asked_at`` (monotonic seconds)."""
+        """Hold leases that were asked for at ``asked_at`` (`steady` seconds)."""
         self._held.update(dict.fromkeys(leases, asked_at + self.seconds))
 
     def drop(self, leases: Iterable[Lease]) -> None:
@@ -41,7 +41,7 @@ class Leases:
 
     def holds(self, lease: Lease) -> bool:
         """Whether the lease is ours still; after a long stop of this process it is not."""
-        return self._held.get(lease, 0.0) > time.monotonic()
+        return self._held.get(lease, 0.0) > steady()
 
     async def keep_renewing(self) -> None:
         """Renew all leases, three times as often as is needed; runs until it is canceled."""
@@ -56,7 +56,7 @@ class Leases:
             await self._renew(held[start : start + _MOST_AT_ONCE])
 
     async def _renew(self, leases: list[Lease]) -> None:
-        asked_at = time.monotonic()
+        asked_at = steady()
         try:
             gone = await self._runner.run(self._agenda.renew(leases, self.seconds))
         except StoreUnavailable as error:

@@ -8,7 +8,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ import structlog
 from mailer.loading import current_settings
 from mailer.store.agenda import Assignment, Result
 from workers.batch import Batch
+from workers.clock import steady
 from workers.desk import Desk
 from workers.outcomes.settlement import MOST_CRASHES, Circumstances, crashed, hand_back, put_back
 
@@ -191,7 +191,7 @@ async def _deliver_all(worker: str, orders: _Orders, answer: Callable[[Answer], 
             orders.busy = True
             job = _assignment(line)
             desk.clock.heard(job.begun_ms)
-            desk.leases.take([job.lease], time.monotonic() - desk.leases.seconds)
+            desk.leases.take([job.lease], steady() - desk.leases.seconds)
             await desk.leases.renew()
             contents = desk.contents([job.message])
             await deliverer.deliver(job, Batch([job], contents, lambda: None))

@@ -1,7 +1,6 @@
 """One job at a desk: what is looked at and noted before its message is complete."""
 
 import asyncio
-import time
 
 import attrs
 import pytest
@@ -13,6 +12,7 @@ from mailer.store.runners import AsyncRunner
 from mailer.testing import Fault, Options, SmtpServer
 from tests.conftest import store_on
 from workers.batch import Batch
+from workers.clock import steady
 from workers.delivery import Deliverer
 from workers.desk import Desk, canceled
 
@@ -45,7 +45,7 @@ class Counter:
     def take(self, job, seconds_ago=0.0):
         """Hold the lease since then."""
         self.desk.clock.heard(job.begun_ms)
-        self.desk.leases.take([job.lease], time.monotonic() - seconds_ago)
+        self.desk.leases.take([job.lease], steady() - seconds_ago)
 
     @property
     def seat(self):

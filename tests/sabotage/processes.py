@@ -33,14 +33,14 @@ STEPS = (
         "after a slow answer the worker would trust a lease that is over",
         "workers/leases.py",
         "                self._held[lease] = asked_at + self.seconds",
-        "                self._held[lease] = time.monotonic() + self.seconds",
+        "                self._held[lease] = steady() + self.seconds",
         (f"{_LEASES}test_a_lease_counts_from_before_the_renewal_was_asked_for",),
     ),
     Step(
         "worker: the look at the clock before a lease is trusted",
         "a process that was frozen would send what others have sent meanwhile",
         "workers/leases.py",
-        "return self._held.get(lease, 0.0) > time.monotonic()",
+        "return self._held.get(lease, 0.0) > steady()",
         "return lease in self._held",
         (
             f"{_LEASES}test_a_lease_is_held_from_the_moment_it_was_asked_for",

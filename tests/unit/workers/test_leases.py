@@ -36,7 +36,7 @@ class Runner:
 @pytest.fixture
 def now(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "clock_gettime", lambda _clock: now[0])
     return now
 
 
