@@ -61,8 +61,12 @@ def play_all(tasks: Iterable[Task], worlds: int) -> Iterator[list[Round]]:
     """Play tasks in several worlds at a time, each in a process of its own."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(worlds, mp_context=context, max_tasks_per_child=1) as pool:
-        for future in as_completed([pool.submit(play, task) for task in tasks]):
-            yield future.result()
+        try:
+            for future in as_completed([pool.submit(play, task) for task in tasks]):
+                yield future.result()
+        except BaseException:  # nor should anybody wait for the others' end then
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def play(task: Task) -> list[Round]:
@@ -90,15 +94,15 @@ def _in_a_world(faults: Sequence[Fault], seed: int, folder: Path) -> list[Round]
 
 def play_round(stage: World, fault: Fault, seed: int) -> Round:
     """Strike a world under load, and judge what comes of it."""
-    failure, over = Verdict(), None
-    stage.ready()
+    load, failure, over = Load(stage.mailer, stage.chance), Verdict(), None
     before = len(stage.received)
-    with Load(stage.mailer, stage.chance) as load:
-        try:
+    try:
+        stage.ready()
+        with load:
             stage.until(lambda: len(stage.received) >= before + _FIRST_COPIES, "a load under way")
             over = fault.strike(stage, load)
-        except Exception:  # noqa: BLE001 - told with the others
-            failure = Verdict(problems=(traceback.format_exc(limit=-3),))
+    except Exception:  # noqa: BLE001 - told with the others
+        failure = Verdict(problems=(traceback.format_exc(limit=-3),))
     over = over or time.monotonic()
     with suppress(Overdue):  # the verdict says which
         stage.until(lambda: stage.settled, "an end of all jobs", fault.patience)
