@@ -27,8 +27,8 @@ $(PLOTS): $(STAMP)
 demo: $(STAMP) ## run the whole loop on embedded parts: Redis, SMTP server, worker, Flower
 	@$(BIN)/mailer demo $(ARGS)
 
-test: $(STAMP) ## run the whole test suite (ARGS='-k retry -x' narrows it)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## run the whole test suite, on all cores (ARGS='-k retry -x' narrows it; -n0: on one)
+	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 servers: $(STAMP) ## run the tests with Postfix and Dovecot, where they are installed (as root)
 	@MAILER_TEST_REAL_SERVERS=1 $(BIN)/python -m pytest -rs tests/acceptance/test_real_servers.py $(ARGS)

@@ -405,7 +405,8 @@ def test_the_readme_shows_the_flask_application_verbatim():
 
 
 @pytest.mark.parametrize(
-    ("target", "command"), [("demo", "/mailer demo"), ("test", "/python -m pytest")]
+    ("target", "command"),
+    [("demo", "/mailer demo"), ("test", "/python -m pytest -n auto --dist loadgroup")],
 )
 def test_a_make_target_runs_what_the_tests_run(target, command):
     # a make of its own, although `make test` may have started us
