@@ -243,6 +243,18 @@ def own_store(key_prefix: str) -> Iterator[Store]:
         runner.close()
 
 
+@pytest.fixture
+async def real_store(redis_server: EmbeddedRedis, key_prefix: str) -> AsyncIterator[Store]:
+    """The store over a real server, run asynchronously, as workers do."""
+    runner = AsyncRunner.connect(redis_server.url, 5)
+    with redis.Redis.from_url(redis_server.url) as raw:
+        store = store_on(raw, runner, key_prefix)
+        yield store
+        if stored := store.everything():
+            raw.delete(*stored)
+    await runner.close()
+
+
 @pytest.fixture(params=["sync", "async"])
 def runner_kind(request: pytest.FixtureRequest) -> str:
     return request.param

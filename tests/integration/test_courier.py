@@ -5,27 +5,19 @@ from contextlib import asynccontextmanager
 
 import attrs
 import pytest
-import redis
 
 from mailer.errors import StoreUnavailable
 from mailer.job import Decision, JobState, Priority
 from mailer.loading import load_settings
 from mailer.store.runners import AsyncRunner
 from mailer.testing import Options, SmtpServer, slow
-from tests.conftest import store_on
 from workers.courier import Courier
 from workers.quarantine import Quarantine
 
 
 @pytest.fixture
-async def store(redis_server, key_prefix):
-    runner = AsyncRunner.connect(redis_server.url, 5)
-    with redis.Redis.from_url(redis_server.url) as raw:
-        store = store_on(raw, runner, key_prefix)
-        yield store
-        if stored := store.everything():
-            raw.delete(*stored)
-    await runner.close()
+def store(real_store):
+    return real_store
 
 
 class Events:

@@ -8,14 +8,11 @@ from hashlib import sha256
 import attrs
 import msgspec
 import pytest
-import redis
 
 from mailer import AttachmentUnavailable
 from mailer.errors import AttachmentUnreachable
 from mailer.message import AttachmentRef, Source
 from mailer.store.agenda import Lease
-from mailer.store.runners import AsyncRunner
-from tests.conftest import store_on
 from workers.fetches import Fetches
 from workers.leases import LeaseLost
 
@@ -24,14 +21,8 @@ LIMIT = 1_000_000
 
 
 @pytest.fixture
-async def store(redis_server, key_prefix):
-    runner = AsyncRunner.connect(redis_server.url, 5)
-    with redis.Redis.from_url(redis_server.url) as raw:
-        store = store_on(raw, runner, key_prefix)
-        yield store
-        if stored := store.everything():
-            raw.delete(*stored)
-    await runner.close()
+def store(real_store):
+    return real_store
 
 
 @attrs.define

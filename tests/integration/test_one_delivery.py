@@ -4,13 +4,10 @@ import asyncio
 
 import attrs
 import pytest
-import redis
 
 from mailer.job import JobState, RecipientState
 from mailer.loading import load_settings
-from mailer.store.runners import AsyncRunner
 from mailer.testing import Fault, Options, SmtpServer
-from tests.conftest import store_on
 from workers.batch import Batch
 from workers.clock import steady
 from workers.delivery import Deliverer
@@ -20,14 +17,8 @@ LEASE = 60.0  # seconds
 
 
 @pytest.fixture
-async def store(redis_server, key_prefix):
-    runner = AsyncRunner.connect(redis_server.url, 5)
-    with redis.Redis.from_url(redis_server.url) as raw:
-        store = store_on(raw, runner, key_prefix)
-        yield store
-        if stored := store.everything():
-            raw.delete(*stored)
-    await runner.close()
+def store(real_store):
+    return real_store
 
 
 @attrs.frozen

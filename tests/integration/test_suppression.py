@@ -1,11 +1,10 @@
 """The suppression list by `Mailer` and `AsyncMailer`, against a real server."""
 
-import asyncio
-import inspect
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from either import Either
 
 from mailer import (
     Address,
@@ -17,19 +16,6 @@ from mailer import (
     RecipientState,
     load_settings,
 )
-
-
-class Either:
-    """One of the two mailers, all of whose methods are awaited; the sync one runs in a thread."""
-
-    def __init__(self, mailer: Mailer | AsyncMailer) -> None:
-        self.mailer = mailer
-
-    def __getattr__(self, name: str):
-        method = getattr(self.mailer, name)
-        if inspect.iscoroutinefunction(method):
-            return method
-        return lambda *args, **kwargs: asyncio.to_thread(method, *args, **kwargs)
 
 
 @pytest.fixture(params=[Mailer, AsyncMailer])
