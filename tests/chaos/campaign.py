@@ -87,7 +87,8 @@ def _in_a_world(faults: Sequence[Fault], seed: int, folder: Path) -> list[Round]
         for number, fault in enumerate(faults):
             played.append(play_round(stage, fault, seed + number))
             if played[-1].verdict.problems:
-                _keep_logs(folder)
+                told = Verdict(problems=(f"the workers' logs are kept in {_kept_logs(folder)}",))
+                played[-1] = attrs.evolve(played[-1], verdict=played[-1].verdict + told)
                 break
     return played
 
@@ -117,7 +118,8 @@ def play_round(stage: World, fault: Fault, seed: int) -> Round:
     )
 
 
-def _keep_logs(folder: Path) -> None:
+def _kept_logs(folder: Path) -> Path:
     kept = Path(tempfile.mkdtemp(prefix="chaos-logs-"))
     for log in folder.glob("*.log"):
         kept.joinpath(log.name).write_bytes(log.read_bytes())
+    return kept
