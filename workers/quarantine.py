@@ -1,11 +1,10 @@
 """Jobs that may be what ended their workers are delivered one at a time, in a process of their own.
 
-``python -m workers.quarantine`` is that process. It reads assignments from its standard input and
+That process is ``python -m workers.alone``. It reads assignments from its standard input and
 answers on its standard output, a line of JSON each. Whatever happens to it, the worker lives on.
 """
 
 import asyncio
-import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -16,17 +15,14 @@ from typing import TypeAlias
 import msgspec
 import structlog
 
-from mailer.loading import current_settings
 from mailer.store.agenda import Assignment, Result
 from workers.batch import Batch
-from workers.clock import steady
-from workers.desk import Desk
 from workers.outcomes.settlement import MOST_CRASHES, Circumstances, crashed, hand_back, put_back
 
 log = structlog.get_logger()
-_SIGN_OF_LIFE = 1.0  # seconds between ticks
+SIGN_OF_LIFE = 1.0  # seconds between ticks
 _UNTIL_ANOTHER = 5.0  # seconds, where none could be started
-_LONGEST_LINE = 64 * 1024 * 1024
+LONGEST_LINE = 64 * 1024 * 1024
 
 
 class Tick(msgspec.Struct, frozen=True, tag=True):
@@ -46,9 +42,8 @@ class Done(msgspec.Struct, frozen=True, tag=True):
 
 
 Answer: TypeAlias = Tick | Committed | Done
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 _answer = msgspec.json.Decoder(Answer).decode
-_assignment = msgspec.json.Decoder(Assignment).decode
 
 
 def belongs_alone(job: Assignment) -> bool:
@@ -72,7 +67,7 @@ class Quarantine:
         circumstances: Callable[[], Circumstances],
     ) -> None:
         self._worker = worker
-        self._patience = max(patience, 5 * _SIGN_OF_LIFE)
+        self._patience = max(patience, 5 * SIGN_OF_LIFE)
         self._record = record
         self._circumstances = circumstances
         self._turn = asyncio.Lock()
@@ -117,7 +112,7 @@ class Quarantine:
         assert orders is not None  # noqa: S101 - it was started with both
         assert answers is not None  # noqa: S101
         with suppress(ConnectionError):
-            orders.write(_encode(job) + b"\n")
+            orders.write(encode(job) + b"\n")
         while True:
             try:
                 async with asyncio.timeout(self._patience):
@@ -147,13 +142,13 @@ class Quarantine:
     async def _start(self) -> Process:
         # a session of its own, for Ctrl-C is the worker's to handle
         self._answered = False
-        words = ["-m", "workers.quarantine", f"{self._worker} alone"]
+        words = ["-m", "workers.alone", f"{self._worker} alone"]
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, *words),
             stdin=PIPE,
             stdout=PIPE,
             start_new_session=True,
-            limit=_LONGEST_LINE,
+            limit=LONGEST_LINE,
         )
         return self._process
 
@@ -166,69 +161,3 @@ class Quarantine:
 
 def _ended(code: int) -> str:
     return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-
-
-class _Orders(asyncio.StreamReader):
-    """Lines from the worker. Should it die in the midst of a job, so does this process."""
-
-    busy = False
-
-    def feed_eof(self) -> None:
-        """Learn that nothing more can come."""
-        if self.busy:
-            os._exit(os.EX_TEMPFAIL)
-        super().feed_eof()
-
-
-async def _deliver_all(worker: str, orders: _Orders, answer: Callable[[Answer], None]) -> None:
-    """Deliver what is asked for, until nothing more can come."""
-    results: list[Result] = []
-    desk = Desk(worker, current_settings(), lambda made: answer(Committed(made.recipients)))
-    deliverer = desk.deliverer(results.append, lambda: None)
-    async with asyncio.TaskGroup() as services:
-        running = [services.create_task(service) for service in (*desk.services, _tick(answer))]
-        while line := await orders.readline():
-            orders.busy = True
-            job = _assignment(line)
-            desk.clock.heard(job.begun_ms)
-            desk.leases.take([job.lease], steady() - desk.leases.seconds)
-            await desk.leases.renew()
-            contents = desk.contents([job.message])
-            await deliverer.deliver(job, Batch([job], contents, lambda: None))
-            desk.leases.drop([job.lease])
-            orders.busy = False
-            answer(Done(results.pop() if results else None))
-        await desk.close()
-        for task in running:
-            task.cancel()
-
-
-async def _tick(answer: Callable[[Answer], None]) -> None:
-    while True:
-        answer(Tick())
-        await asyncio.sleep(_SIGN_OF_LIFE)
-
-
-async def _main(worker: str) -> None:
-    orders = _Orders(limit=_LONGEST_LINE)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
-    # nobody else writes there: what libraries print must not be taken for an answer
-    out = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-
-    def answer(answer: Answer) -> None:
-        out.write(_encode(answer) + b"\n")
-
-    await _deliver_all(worker, orders, answer)
-
-
-def main() -> None:
-    """Run the process; it ends with its worker, and by nobody else's signals."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    asyncio.run(_main(sys.argv[1]))
-
-
-if __name__ == "__main__":
-    main()

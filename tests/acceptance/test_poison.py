@@ -66,7 +66,7 @@ def processes_alone(system) -> list[int]:
             ours = system.settings["MAILER_KEY_PREFIX"] in folder.joinpath("environ").read_text()
         except OSError:
             continue
-        if "workers.quarantine" in words and ours:
+        if "workers.alone" in words and ours:
             found.append(int(folder.name))
     return found
 

@@ -135,7 +135,7 @@ _TABLE = (
         *(strikes.freeze, IN_WINDOW, 50, {"chunking": False}),
     ),
     Fault(
-        *("out of memory", _ENDS, "no more memory for a worker (RLIMIT_AS)"),
+        *("out of memory", _ENDS, "no more memory for a worker (RLIMIT_DATA)"),
         *(strikes.out_of_memory, IN_WINDOW, 25),
     ),
     Fault(

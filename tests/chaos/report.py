@@ -20,6 +20,7 @@ class Row:
 
     Attributes:
         most_twice: the most copies that one strike has doubled.
+        gone_wrong: rounds in which something was not as promised, or that could not be played.
     """
 
     fault: Fault
@@ -27,6 +28,7 @@ class Row:
     total: Verdict
     recoveries: tuple[float, ...]
     most_twice: int
+    gone_wrong: int
 
     @property
     def bound(self) -> str:
@@ -52,11 +54,14 @@ def rows(rounds: Iterable[Round]) -> list[Row]:
 def _row(fault: Fault, played: Sequence[Round]) -> Row:
     total = sum((each.verdict for each in played), Verdict())
     recoveries = tuple(sorted(each.recovery for each in played))
-    return Row(fault, len(played), total, recoveries, max(p.verdict.duplicated for p in played))
+    most_twice = max(each.verdict.duplicated for each in played)
+    gone_wrong = sum(bool(each.verdict.problems) for each in played)
+    return Row(fault, len(played), total, recoveries, most_twice, gone_wrong)
 
 
 COLUMNS: Mapping[str, Callable[[Row], object]] = {
     "Rounds": lambda row: f"{row.rounds:,}",
+    "Gone wrong": lambda row: row.gone_wrong,
     "Emails": lambda row: f"{row.total.jobs:,}",
     "Lost": lambda row: row.total.lost,
     "Twice": lambda row: row.total.duplicated,
@@ -92,8 +97,8 @@ def plot(rows: Sequence[Row], lease: float, file: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    names = [f"{row.fault.what} ({row.rounds:,})" for row in rows]
-    figure, axes = plt.subplots(figsize=(11, 0.36 * len(rows) + 1.6), layout="constrained")
+    names = [f"{row.fault.group}: {row.fault.what} ({row.rounds:,})" for row in rows]
+    figure, axes = plt.subplots(figsize=(13, 0.36 * len(rows) + 1.6), layout="constrained")
     axes.boxplot(
         [row.recoveries for row in rows],
         orientation="horizontal",
