@@ -26,12 +26,10 @@ class Load:
 
     Attributes:
         entries: what was acknowledged.
-        refused: how many calls failed meanwhile.
     """
 
     def __init__(self, mailer: Mailer, chance: Random) -> None:
         self.entries: list[Entry] = []
-        self.refused = 0
         self._mailer = mailer
         self._chance = chance
         self._over = threading.Event()
@@ -68,7 +66,6 @@ class Load:
             try:
                 receipts = self._mailer.enqueue_many(emails)
             except StoreUnavailable:
-                self.refused += 1
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_AGAIN)

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 from importlib import resources
@@ -50,13 +49,11 @@ class Tap:
 
     Attributes:
         port: where it listens, on 127.0.0.1.
-        seen: how often each step was asked for.
         trap: springs once.
     """
 
     def __init__(self, target: int) -> None:
         self.port = 0
-        self.seen: Counter[str] = Counter()
         self.trap: Trap | None = None
         self._target = target
         self._thread = LoopThread()
@@ -121,7 +118,6 @@ class Tap:
     ) -> None:
         while data := await client.read(_PIECE):
             steps = [_STEPS.get(sha, "?") for sha in _CALL.findall(data)]
-            self.seen.update(steps)
             trap = self._trap_for(steps)
             if trap and trap.moment is not Moment.REPLY:
                 if trap.moment is Moment.HALF:

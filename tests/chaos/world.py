@@ -1,7 +1,6 @@
 """The whole system, of which every part is a real one that can be hit alone."""
 
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,7 +14,7 @@ from chaos.ledger import Copies
 from chaos.tap import Tap
 from mailer import Job, Mailer, load_settings
 from mailer.store.keys import Keys
-from mailer.testing import EmbeddedRedis, Fault, Received, SmtpServerThread, slow
+from mailer.testing import EmbeddedRedis, Fault, Received, SmtpServerThread, eventually, slow
 from mailer.testing.processes import WorkerProcess
 from mailer.testing.smtp_state import EXTENSIONS
 
@@ -23,7 +22,6 @@ LEASE = 2.0  # seconds
 CONNECTIONS = 5  # of each worker to its relay: as many transactions may be in flight
 PREFIX = "chaos"
 _USUAL = 0.02  # seconds that the relay takes for a message
-_LOOK_EVERY = 0.005
 
 
 class Overdue(AssertionError):
@@ -80,7 +78,6 @@ class World:
     raw: Redis
     mailer: Mailer
     chance: Random
-    folder: Path
     rounds: int = 0
     judged: Copies = attrs.field(factory=Counter)
 
@@ -107,11 +104,10 @@ class World:
         Raises:
             Overdue: it does not come about.
         """
-        deadline = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > deadline:
-                raise Overdue(f"not within {timeout:g} s: {what}")
-            time.sleep(_LOOK_EVERY)
+        try:
+            eventually(condition, timeout)
+        except AssertionError as error:
+            raise Overdue(f"{error}: {what}") from None
 
     @property
     def settled(self) -> bool:
@@ -171,7 +167,7 @@ def world(
             stack.callback(_end, member)
             members.append(member)
             process.start()
-        yield World(server, members, raw, mailer, chance, folder)
+        yield World(server, members, raw, mailer, chance)
 
 
 def _end(member: Member) -> None:
