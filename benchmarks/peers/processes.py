@@ -29,11 +29,13 @@ class Enqueued:
     Attributes:
         seconds: what ``count`` letters took, imports and the first connection not counted.
         queued: how many there are in all: one more, which was to warm up.
+        began: when (`time.monotonic`).
     """
 
     seconds: float
     count: int
     queued: int
+    began: float = 0.0
 
     @property
     def rate(self) -> float:
