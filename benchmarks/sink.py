@@ -123,6 +123,7 @@ class Session(asyncio.Protocol):
         self._left = -1  # bytes of a chunk that are still to come; -1: none is under way
         self._last = False  # the chunk is the last one of its message
         self._data = False
+        self._leaves = False
         self._recipients: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -187,7 +188,7 @@ class Session(asyncio.Protocol):
             replies.append(_EHLO)
         elif verb == b"QUIT":
             replies.append(_BYE)
-            self._transport.close()
+            self._leaves = True
         else:
             self._recipients = [] if verb == b"RSET" else self._recipients
             replies.append(_OK)
@@ -210,9 +211,14 @@ class Session(asyncio.Protocol):
         self._count(WRITES)
         wait += self._manners.rtt
         if wait:
-            asyncio.get_running_loop().call_later(wait, self._transport.write, reply)
+            asyncio.get_running_loop().call_later(wait, self._write, reply)
         else:
-            self._transport.write(reply)
+            self._write(reply)
+
+    def _write(self, reply: bytes) -> None:
+        self._transport.write(reply)
+        if self._leaves:
+            self._transport.close()
 
 
 async def serve(counters: Counters, manners: Manners, times: Times | None) -> None:

@@ -8,9 +8,9 @@ environment of its own (`environment`). ``python -m benchmarks.peers`` runs each
 """
 
 from .catalogue import PEERS
-from .environments import environment, versions
+from .environments import environment, installed, versions
 from .peer import Bench, Peer
-from .processes import Enqueued, PeerFailed, enqueue, worker_log, workers
+from .processes import Enqueued, PeerFailed, enqueue, worker_log, workers, workload_folder
 
 __all__ = [
     "PEERS",
@@ -20,7 +20,9 @@ __all__ = [
     "PeerFailed",
     "enqueue",
     "environment",
+    "installed",
     "versions",
     "worker_log",
     "workers",
+    "workload_folder",
 ]

@@ -43,6 +43,11 @@ class Enqueued:
         return self.count / self.seconds
 
 
+def workload_folder() -> str:
+    """Return the folder of what all producers import."""
+    return str(HERE / "shared")
+
+
 def enqueue(
     peer: Peer, bench: Bench, count: int, *, many: bool = False, timeout: float = 300.0
 ) -> Enqueued:
@@ -100,7 +105,7 @@ def _running(
         cwd=HERE / peer.folder,
         env={
             **ours,
-            "PYTHONPATH": str(HERE / "shared"),
+            "PYTHONPATH": workload_folder(),
             "PYTHONUNBUFFERED": "1",
             **bench.variables(),
             **peer.settings,

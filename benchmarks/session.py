@@ -1,0 +1,59 @@
+"""A run of the benchmark, as its workloads see it."""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from attrs import field, frozen
+from contenders import Contender
+from results import Found
+from rich.progress import Progress, TaskID
+
+T = TypeVar("T")
+
+
+@frozen
+class Session:
+    """What was asked for, and what was found so far.
+
+    Attributes:
+        emails: how many ours is given in each round of the main workload; others are in proportion.
+        most: the largest backlog, and how many emails a worker delivers whose memory is watched.
+        contenders: those that were chosen, and can be measured here.
+        found: by workload; some need what an earlier one has found.
+    """
+
+    rounds: int
+    emails: int
+    most: int
+    contenders: Sequence[Contender]
+    progress: Progress
+    found: dict[str, Found] = field(factory=dict)
+
+    def only(self, *names: str) -> list[Contender]:
+        """Return those of these names that take part."""
+        return [contender for contender in self.contenders if contender.name in names]
+
+    def track(self, things: Sequence[T], what: str) -> Iterator[T]:
+        """Show how far it is."""
+        yield from self.progress.track(things, description=what)
+
+    def interleaved(self, things: Iterable[T], what: str) -> Iterator[T]:
+        """Give each of them once in each round, every round in another order."""
+        things = list(things)
+        order = [
+            thing
+            for number in range(self.rounds)
+            for thing in random.Random(number).sample(things, len(things))
+        ]
+        return self.track(order, what)
+
+    @contextmanager
+    def doing(self, what: str) -> Iterator[TaskID]:
+        """Show that something is under way whose length is not known."""
+        task = self.progress.add_task(what, total=None)
+        try:
+            yield task
+        finally:
+            self.progress.update(task, total=1, completed=1)

@@ -1,0 +1,80 @@
+"""How fast a queue is delivered: contender after contender, each in every round."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from attrs import field, frozen
+from contenders import Contender, Trial
+from messages import ATTACHED, LARGE, MAIN, SHARED, SMALL, Message
+from results import Found, Row, Series
+from session import Session
+from stage import stage
+
+DELIVERED, SINGLE, BULK = "delivered/s", "enqueued one by one/s", "enqueued in bulk/s"
+# Two that stand for all: a task of one's own, and what keeps its queue in a database.
+USUAL = ("ours", "celery_smtplib", "post_office")
+_LEAST = 20  # emails, however small a share is
+
+
+@frozen
+class Delivery:
+    """A workload of this kind.
+
+    Attributes:
+        share: how many emails, as a share of those of the main workload.
+        names: who takes part; all, where there are none.
+        manners: of the sink; see `sink.Manners`.
+        settings: of our workers.
+    """
+
+    name: str
+    message: Message
+    share: float = 1.0
+    names: Sequence[str] = USUAL
+    manners: Mapping[str, float] = field(factory=dict)
+    settings: Mapping[str, str] = field(factory=dict)
+
+    def __call__(self, session: Session) -> Found:
+        """Measure."""
+        contenders = session.only(*self.names) if self.names else session.contenders
+        trials: dict[str, list[Trial]] = defaultdict(list)
+        for contender in session.interleaved(contenders, self.name):
+            trials[contender.name].append(self._trial(contender, session.emails))
+        rows = [_row(contender, trials[contender.name]) for contender in contenders]
+        return Found(self.name, tuple(rows))
+
+    def _trial(self, contender: Contender, emails: int) -> Trial:
+        count = max(_LEAST, int(emails * self.share * contender.share))
+        more = self.settings if contender.kind == "ours" else {}
+        manners = self.manners if contender.sink == "ours" else {}
+        with stage(self.message, contender.sink, **manners) as here:
+            return contender.play(here, count, **more)
+
+
+def _row(contender: Contender, trials: Sequence[Trial]) -> Row:
+    measured = {
+        DELIVERED: [trial.delivered for trial in trials],
+        SINGLE: [trial.single for trial in trials if trial.single is not None],
+        BULK: [trial.bulk for trial in trials if trial.bulk is not None],
+    }
+    figures = {name: Series.of(values) for name, values in measured.items() if values}
+    return Row(contender.name, contender.label, figures, contender.kind, contender.note)
+
+
+MAIN_DELIVERY = Delivery("main", MAIN, names=())
+DELIVERIES = (
+    MAIN_DELIVERY,
+    Delivery("small", SMALL),
+    Delivery("large", LARGE, share=0.15),
+    Delivery("attached", ATTACHED, share=0.02),
+    Delivery("shared", SHARED, share=0.03),
+    Delivery("distant", MAIN, share=0.2, manners={"rtt": 0.05}),
+    Delivery(
+        "greylisted",
+        MAIN,
+        share=0.5,
+        names=("ours", "celery_smtplib"),
+        manners={"greylisted": 0.5},
+        settings={"retry_delays": "2"},
+    ),
+)
