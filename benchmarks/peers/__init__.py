@@ -10,7 +10,7 @@ environment of its own (`environment`). ``python -m benchmarks.peers`` runs each
 from .catalogue import PEERS
 from .environments import environment, versions
 from .peer import Bench, Peer
-from .processes import Enqueued, PeerFailed, enqueue, worker_log, workers
+from .processes import Enqueued, PeerFailed, enqueue, group, worker_log, workers
 
 __all__ = [
     "PEERS",
@@ -20,6 +20,7 @@ __all__ = [
     "PeerFailed",
     "enqueue",
     "environment",
+    "group",
     "versions",
     "worker_log",
     "workers",
