@@ -10,7 +10,15 @@ environment of its own (`environment`). ``python -m benchmarks.peers`` runs each
 from .catalogue import PEERS
 from .environments import environment, installed, versions
 from .peer import Bench, Peer
-from .processes import Enqueued, PeerFailed, enqueue, worker_log, workers, workload_folder
+from .processes import (
+    Enqueued,
+    PeerFailed,
+    enqueue,
+    group,
+    worker_log,
+    workers,
+    workload_folder,
+)
 
 __all__ = [
     "PEERS",
@@ -20,6 +28,7 @@ __all__ = [
     "PeerFailed",
     "enqueue",
     "environment",
+    "group",
     "installed",
     "versions",
     "worker_log",

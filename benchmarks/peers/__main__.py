@@ -19,7 +19,7 @@ from rich.table import Table
 
 from mailer.testing import EmbeddedRedis
 
-from . import PEERS, Bench, Enqueued, Peer, enqueue, environment, versions, worker_log, workers
+from . import PEERS, Bench, Enqueued, Peer, enqueue, versions, worker_log, workers
 from .sinks import sink
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -83,16 +83,17 @@ def main() -> None:
     parser.add_argument("--peer", action="append", choices=[peer.name for peer in PEERS])
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--attachment", type=int, default=0, help="bytes")
-    parser.add_argument("--processes", type=int, nargs="+", default=[0], help="layouts to compare")
+    parser.add_argument("--processes", type=int, nargs="+", default=[None], help="to compare")
     parser.add_argument("--set", action="append", default=[], metavar="BENCH_NAME=VALUE")
     given = parser.parse_args()
     settings = dict(setting.split("=", 1) for setting in given.set)
     console = Console()
-    table = Table("peer", "layout", "enqueued/s", "delivered/s", "versions")
+    table = Table("peer", "layout", "enqueued/s", "delivered/s")
     for peer in PEERS:
         if given.peer and peer.name not in given.peer:
             continue
-        environment(peer)
+        has = ", ".join(f"{name} {version}" for name, version in versions(peer).items())
+        console.print(f"{peer.label}: {has}", style="dim")
         for processes in given.processes:
             layout = attrs.evolve(
                 peer,
@@ -100,9 +101,7 @@ def main() -> None:
                 settings={**peer.settings, **settings},
             )
             queued, rate = measure(layout, given.attachment, given.count)
-            has = ", ".join(f"{name} {version}" for name, version in versions(peer).items())
-            table.add_row(peer.name, layout.layout, f"{queued.rate:,.0f}", f"{rate:,.0f}", has)
-            console.print(f"{peer.name}: {rate:,.0f}/s", style="dim")
+            table.add_row(peer.name, layout.layout, f"{queued.rate:,.0f}", f"{rate:,.0f}")
     console.print(table)
 
 

@@ -4,7 +4,10 @@ from .peer import Peer
 
 _CELERY = ("-m", "celery", "-A")
 # gossip, mingle and heartbeats serve several workers, and INFO logs each task: both only cost
-_WORKER = ("worker", "-c", "{processes}", "-l", "WARNING", "--without-gossip", "--without-mingle")
+_WORKER = (
+    *("worker", "-c", "{processes}", "-l", "WARNING"),
+    *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+)
 
 PEERS = (
     Peer(
@@ -31,7 +34,7 @@ PEERS = (
         folder="celery_email",
         enqueue=("enqueue.py",),
         worker=(*_CELERY, "project", *_WORKER),
-        processes=2,
+        processes=4,
         settings={"BENCH_PREFETCH": "4", "BENCH_CHUNK": "1"},
     ),
     Peer(
@@ -49,7 +52,7 @@ PEERS = (
         folder="celery_tasks",
         enqueue=("enqueue.py", "smtplib"),
         worker=(*_CELERY, "tasks", *_WORKER),
-        processes=2,
+        processes=4,
         settings={"BENCH_PREFETCH": "4"},
     ),
     Peer(
@@ -58,7 +61,7 @@ PEERS = (
         folder="celery_tasks",
         enqueue=("enqueue.py", "aiosmtplib"),
         worker=(*_CELERY, "tasks", *_WORKER),
-        processes=2,
+        processes=4,
         settings={"BENCH_PREFETCH": "4"},
     ),
     Peer(
@@ -66,6 +69,7 @@ PEERS = (
         label="fastapi-mail, no queue",
         folder="fastapi_mail",
         enqueue=("enqueue.py",),
+        processes=2,
         settings={"BENCH_CONCURRENCY": "20"},
     ),
     Peer(
@@ -73,7 +77,8 @@ PEERS = (
         label="fastapi-mail, lists of 100, no queue",
         folder="fastapi_mail",
         enqueue=("enqueue.py", "--many"),
-        settings={"BENCH_CONCURRENCY": "20"},
+        processes=2,
+        settings={"BENCH_CONCURRENCY": "10"},
     ),
     Peer(
         name="celery_empty",
@@ -81,7 +86,7 @@ PEERS = (
         folder="celery_tasks",
         enqueue=("enqueue.py", "empty"),
         worker=(*_CELERY, "tasks", *_WORKER),
-        processes=2,
+        processes=4,
         settings={"BENCH_PREFETCH": "4"},
         counted_by="broker",
     ),

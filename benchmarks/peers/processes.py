@@ -4,10 +4,10 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from attrs import frozen
 
@@ -95,26 +95,13 @@ def worker_log(peer: Peer, bench: Bench) -> Path:
 
 
 @contextmanager
-def _running(
-    peer: Peer, bench: Bench, arguments: tuple[str, ...], output: IO[bytes], errors: IO[bytes]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the environment's Python in a process group of its own; end the whole group after."""
-    ours = {name: os.environ[name] for name in _OURS if name in os.environ}
-    process = subprocess.Popen(
-        [interpreter(peer), *arguments],
-        cwd=HERE / peer.folder,
-        env={
-            **ours,
-            "PYTHONPATH": workload_folder(),
-            "PYTHONUNBUFFERED": "1",
-            **bench.variables(),
-            **peer.settings,
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=errors,
-        process_group=0,
-    )
+def group(arguments: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program for the length of the block, and end whatever it has started with it.
+
+    Args:
+        options: of `subprocess.Popen`.
+    """
+    process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, process_group=0, **options)
     # When we die, however hard, our end of this pipe closes, and the shell ends the group.
     watcher = subprocess.Popen(
         ["/bin/sh", "-c", f"read _; kill -9 -{process.pid}"],
@@ -134,6 +121,25 @@ def _running(
         watcher.kill()
         watcher.wait()
         watcher.stdin.close()
+
+
+@contextmanager
+def _running(
+    peer: Peer, bench: Bench, arguments: tuple[str, ...], output: IO[bytes], errors: IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {name: os.environ[name] for name in _OURS if name in os.environ}
+    environment |= {"PYTHONPATH": str(HERE / "shared"), "PYTHONUNBUFFERED": "1"}
+    environment |= (
+        bench.variables() | {"BENCH_PROCESSES": str(peer.processes)} | dict(peer.settings)
+    )
+    with group(
+        [interpreter(peer), *arguments],
+        cwd=HERE / peer.folder,
+        env=environment,
+        stdout=output,
+        stderr=errors,
+    ) as process:
+        yield process
 
 
 def _log(peer: Peer, bench: Bench, what: str) -> Path:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from mailer.testing import SmtpServerThread, eventually
 from mailer.testing.ports import free_port
 
+from .processes import group
+
 _COUNTED = re.compile(rb"mesg=(\d+)\r")
 _TAIL = 200  # bytes, some lines of what smtp-sink prints for each message
 
@@ -35,12 +37,9 @@ def sink() -> Iterator[tuple[int, Callable[[], int]]]:
             found = _COUNTED.findall(os.pread(output.fileno(), _TAIL, max(0, size - _TAIL)))
             return int(found[-1]) if found else 0
 
-        with subprocess.Popen(arguments, stdout=output, stderr=subprocess.DEVNULL) as process:
-            try:
-                eventually(lambda: _listens(port))
-                yield port, count
-            finally:
-                process.kill()
+        with group(arguments, stdout=output, stderr=subprocess.DEVNULL):
+            eventually(lambda: _listens(port))
+            yield port, count
 
 
 def _listens(port: int) -> bool:

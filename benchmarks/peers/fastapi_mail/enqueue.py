@@ -1,12 +1,14 @@
 """Send letters with fastapi-mail, which has no queue: ``enqueue.py [--many] COUNT``.
 
 Each letter in a ``send_message`` of its own, which opens a connection, BENCH_CONCURRENCY of them at
-a time; or as many lists of letters at a time, each list of 100 on one connection.
+a time; or as many lists of letters at a time, each list of 100 on one connection. BENCH_PROCESSES
+stand for those of a web server.
 """
 
 import asyncio
 import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from email.utils import parseaddr
 from io import BytesIO
 
@@ -15,7 +17,8 @@ from fastapi_mail.schemas import MultipartSubtypeEnum
 from starlette.datastructures import Headers, UploadFile
 from workload import ATTACHMENT_NAME, ATTACHMENT_TYPE, Letter, run
 
-CONCURRENCY, LIST = int(os.environ["BENCH_CONCURRENCY"]), 100
+PROCESSES, CONCURRENCY = int(os.environ["BENCH_PROCESSES"]), int(os.environ["BENCH_CONCURRENCY"])
+LIST = 100
 mailer = FastMail(
     ConnectionConfig(
         MAIL_USERNAME="",
@@ -63,4 +66,10 @@ async def send_all(letters: list[Letter], size: int) -> None:
     await asyncio.gather(*(send(letters[i : i + size]) for i in range(0, len(letters), size)))
 
 
-run(lambda letters: asyncio.run(send_all(letters, LIST if "--many" in sys.argv else 1)))
+def send(letters: list[Letter]) -> None:
+    """Send what one process of the web server has to send."""
+    asyncio.run(send_all(letters, LIST if "--many" in sys.argv else 1))
+
+
+with ProcessPoolExecutor(PROCESSES) as pool:
+    run(lambda letters: list(pool.map(send, (letters[i::PROCESSES] for i in range(PROCESSES)))))
