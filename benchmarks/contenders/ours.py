@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from peers import Enqueued, workload_folder
-from stage import Stage, Stuck, rate, until
+from scripts import run
+from stage import Stage, rate, until
 
 from contenders.contender import Contender, Trial
 from mailer.testing.processes import WorkerProcess
@@ -19,7 +18,6 @@ from mailer.testing.processes import WorkerProcess
 LAYOUT = 2  # worker processes; what delivers most on two cores
 SINGLES = 0.25  # the share of the emails that are enqueued one by one
 _SCRIPT = Path(__file__).parents[1] / "producer.py"
-_PATIENCE = 300.0  # seconds for a producer
 
 
 def produce(
@@ -27,20 +25,11 @@ def produce(
 ) -> Enqueued:
     """Queue letters in a process of its own, as peers do."""
     path = os.pathsep.join(filter(None, [workload_folder(), os.environ.get("PYTHONPATH")]))
-    environment = {
-        **os.environ,
-        **stage.bench.variables(),
-        "PYTHONPATH": path,
-        "BENCH_FIRST": str(first),
-        **({"BENCH_GATE": str(gate)} if gate else {}),
-    }
-    arguments = [sys.executable, _SCRIPT, *(["--many"] if many else []), str(count)]
-    done = subprocess.run(
-        arguments, env=environment, capture_output=True, text=True, timeout=_PATIENCE, check=False
-    )
-    if done.returncode:
-        raise Stuck(f"our producer ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    return Enqueued(**json.loads(done.stdout))
+    environment = {**stage.bench.variables(), "PYTHONPATH": path, "BENCH_FIRST": str(first)}
+    if gate:
+        environment["BENCH_GATE"] = str(gate)
+    told = run(_SCRIPT, *(["--many"] if many else []), count, environment=environment)
+    return Enqueued(**json.loads(told))
 
 
 @contextmanager
