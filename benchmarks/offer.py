@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from messages import MAIN
 
-from mailer import Mailer, Priority
+from mailer import Mailer
 
 _LEAD = 0.05  # seconds before the first is due
 

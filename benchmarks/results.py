@@ -110,7 +110,9 @@ class Results:
     """All of a run.
 
     Attributes:
-        machine: what it ran on, and the versions of all that took part.
+        machine: what it ran on.
+        versions: of all that took part, by their labels.
+        complete: whether nothing was left out or made smaller.
         missing: what could not be measured here, and why.
     """
 
@@ -119,6 +121,8 @@ class Results:
     seconds: float
     rounds: int
     machine: Mapping[str, str]
+    versions: Mapping[str, str]
+    complete: bool
     founds: tuple[Found, ...]
     missing: tuple[str, ...] = ()
     verdicts: tuple[Verdict, ...] = ()

@@ -1,4 +1,4 @@
-"""Who is measured in one run, side by side: this mailer, what users pick instead, and the limits."""
+"""Who is measured side by side: this mailer, what users pick instead, and the limits."""
 
 from peers import PEERS
 

@@ -42,7 +42,7 @@ class Contender:
         live: the same while the workers run already; returns emails per second from the beginning
             of the enqueueing to the last 250.
         produce: queue so many in a process of its own, and no more; None where there is no queue.
-        prepare: make it ready; returns the versions of what it consists of, or raises `Unavailable`.
+        prepare: make it ready; returns the versions of its parts, or raises `Unavailable`.
         installed: whether `prepare` has nothing left to do.
     """
 

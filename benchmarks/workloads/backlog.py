@@ -21,7 +21,7 @@ _FIGURES = {
 }
 
 
-def backlog(session: Session) -> Found:
+def measure(session: Session) -> Found:
     """Fill a server for each size, then let one worker after another deliver from each in turn."""
     sizes = [FEWEST, *(size for size in (BETWEEN,) if size < session.most), session.most]
     backlogs = [Backlog(f"{size:,}", size) for size in sizes]

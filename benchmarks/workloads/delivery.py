@@ -62,19 +62,16 @@ def _row(contender: Contender, trials: Sequence[Trial]) -> Row:
 
 
 MAIN_DELIVERY = Delivery("main", MAIN, names=())
-DELIVERIES = (
-    MAIN_DELIVERY,
-    Delivery("small", SMALL),
-    Delivery("large", LARGE, share=0.15),
-    Delivery("attached", ATTACHED, share=0.02),
-    Delivery("shared", SHARED, share=0.03),
-    Delivery("distant", MAIN, share=0.2, manners={"rtt": 0.05}),
-    Delivery(
-        "greylisted",
-        MAIN,
-        share=0.5,
-        names=("ours", "celery_smtplib"),
-        manners={"greylisted": 0.5},
-        settings={"retry_delays": "2"},
-    ),
+SMALL_DELIVERY = Delivery("small", SMALL)
+LARGE_DELIVERY = Delivery("large", LARGE, share=0.15)
+ATTACHED_DELIVERY = Delivery("attached", ATTACHED, share=0.02)
+SHARED_DELIVERY = Delivery("shared", SHARED, share=0.03)
+DISTANT_DELIVERY = Delivery("distant", MAIN, share=0.2, manners={"rtt": 0.05})
+GREYLISTED_DELIVERY = Delivery(
+    "greylisted",
+    MAIN,
+    share=0.5,
+    names=("ours", "celery_smtplib"),
+    manners={"greylisted": 0.5},
+    settings={"retry_delays": "2"},
 )

@@ -35,7 +35,7 @@ class _Offer:
     reached: float
 
 
-def latency(session: Session) -> Found:
+def measure(session: Session) -> Found:
     """Offer at both rates in turn."""
     half = _maximum(session) / 2
     seconds = _SECONDS if session.rounds > 1 else 2.0
@@ -88,6 +88,5 @@ def _curve(label: str, offers: list[_Offer]) -> Curve:
     """Return the distribution over all rounds: milliseconds, and the share that took no longer."""
     took = sorted(one for offer in offers for one in offer.took)
     last = len(took) - 1
-    at = sorted({round(i * last / _POINTS) for i in range(_POINTS + 1)} | set(range(last - 20, last)))
-    at = [i for i in at if i >= 0]
+    at = sorted({round(i * last / _POINTS) for i in range(_POINTS + 1)})
     return Curve(label, tuple(took[i] for i in at), tuple((i + 1) / len(took) for i in at))

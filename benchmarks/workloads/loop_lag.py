@@ -9,7 +9,7 @@ from scripts import run
 from session import Session
 from stage import stage
 
-NAME = "loop lag"
+NAME = "loop"
 RATE = 1000.0  # a second
 P50, P99, MAX = "late p50 ms", "late p99 ms", "latest ms"
 REACHED, OF_OFFER = "enqueued/s", "share of the offer"
@@ -17,7 +17,7 @@ _SECONDS = 5.0
 _SCRIPT = Path(__file__).parents[1] / "heartbeat.py"
 
 
-def loop_lag(session: Session) -> Found:
+def measure(session: Session) -> Found:
     """Listen to the loop alone, and while it enqueues."""
     seconds = _SECONDS if session.rounds > 1 else 1.0
     rounds = []

@@ -18,7 +18,7 @@ _MB, _QUEUED, _CHUNK = 1e6, 5000, 1000
 _LOOK_EVERY = 0.05
 
 
-def memory(session: Session) -> Found:
+def measure(session: Session) -> Found:
     """Let one worker deliver half as many as the largest backlog has, and look at it."""
     total = session.most // 2
     with stage(SMALL) as here, workers(here, 1) as (worker,), Mailer(here.redis.url) as mailer:

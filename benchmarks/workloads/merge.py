@@ -11,7 +11,7 @@ NAME = "merge"
 RATE = "from call to last 250, emails/s"
 
 
-def merge(session: Session) -> Found:
+def measure(session: Session) -> Found:
     """Measure from the beginning of the call until the last letter was delivered."""
     names = ("ours", "celery_email_bulk", "celery_smtplib")
     contenders = [contender for contender in session.only(*names) if contender.live]

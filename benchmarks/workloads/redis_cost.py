@@ -23,18 +23,18 @@ _WARM = 100
 PRODUCER_WIRE, WORKER_WIRE = "bytes on the wire to enqueue", "bytes on the wire to deliver"
 
 
-def redis_cost(session: Session) -> Found:
+def measure(session: Session) -> Found:
     """Enqueue in bulk, then deliver, both through links that count round trips."""
     count = max(500, session.emails // 2)
     rounds = [_measure(count) for _ in session.track(range(session.rounds), NAME)]
     figures = {name: Series.of(one[name] for one in rounds) for name in rounds[0]}
     payload = sum(map(MAIN.payload, range(count))) / count
-    notes = (
-        f"Per email, {count:,} of them, with a payload of {payload:,.0f} bytes (addresses, subject, "
-        "text, HTML). Commands include those that scripts run inside Redis; round trips were "
-        "counted on the wire, those of Celery's broker included.",
+    note = (
+        f"Per email, {count:,} of them, with a payload of {payload:,.0f} bytes (addresses, "
+        "subject, text, HTML). Commands include those that scripts run inside Redis; round trips "
+        "were counted on the wire, those of Celery's broker included."
     )
-    return Found(NAME, (Row("ours", "this mailer, in bulk", figures),), notes)
+    return Found(NAME, (Row("ours", "this mailer, in bulk", figures),), (note,))
 
 
 def _measure(count: int) -> Mapping[str, float]:

@@ -10,16 +10,16 @@ from stage import Stage, Stuck, stage, until
 
 from mailer import Mailer
 
-NAME = "slow relay"
+NAME = "slow"
 CONNECTIONS = 100  # of each worker
 DELAY, HANGING = 1.0, 0.01
 FINAL_SECONDS = 5.0  # after which a message that hangs is given up; RFC 5321 says 10 minutes
-DELIVERED, BOUND, SHARE = "delivered/s", "connections × rate/s", "share of it"
+DELIVERED, BOUND, SHARE = "delivered/s", "connections x rate/s", "share of it"
 _SECONDS = 15.0
 _SETTLED_SECONDS = 2 * FINAL_SECONDS  # until as many messages hang as ever will
 
 
-def slow_relay(session: Session) -> Found:
+def measure(session: Session) -> Found:
     """Deliver for a while, once as many messages hang as ever will, and count."""
     bound = LAYOUT * CONNECTIONS / DELAY
     quick = session.rounds == 1
@@ -32,12 +32,12 @@ def slow_relay(session: Session) -> Found:
     delivered, most = Series.of(rates), Series.of([bound] * len(rates))
     row = Row(
         "ours",
-        f"this mailer, {LAYOUT} × {CONNECTIONS} connections",
+        f"this mailer, {LAYOUT} x {CONNECTIONS} connections",
         {DELIVERED: delivered, BOUND: most, SHARE: delivered / most},
     )
     note = (
-        f"`MAILER_SMTP_FINAL_SECONDS` is {FINAL_SECONDS:g}. A message that hangs keeps its connection "
-        "for so long, and with the 600 s of RFC 5321 more and more connections would hang."
+        f"`MAILER_SMTP_FINAL_SECONDS` is {FINAL_SECONDS:g}. A message that hangs keeps its "
+        "connection for so long, and with the 600 s of RFC 5321 more and more connections would hang."
     )
     return Found(NAME, (row,), (note,))
 

@@ -1,6 +1,5 @@
 """Single enqueues from eight web processes at once, and no worker beside them."""
 
-import os
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ RATE = f"enqueued by {PROCESSES} processes/s"
 _READY_SECONDS = 60.0
 
 
-def web(session: Session) -> Found:
+def measure(session: Session) -> Found:
     """Measure from the opening of a gate, before which all processes wait, to the last enqueue."""
     contenders = [
         contender
@@ -45,7 +44,7 @@ def _together(contender: Contender, here: Stage, each: int) -> float:
     with ThreadPoolExecutor(PROCESSES) as pool:
         running = [pool.submit(produce, number) for number in range(PROCESSES)]
         deadline = time.monotonic() + _READY_SECONDS
-        while len(os.listdir(gate)) < PROCESSES and not any(one.done() for one in running):
+        while len(list(gate.iterdir())) < PROCESSES and not any(one.done() for one in running):
             if time.monotonic() > deadline:
                 raise Stuck(f"{contender.label}: no {PROCESSES} producers got ready")
             time.sleep(0.01)
