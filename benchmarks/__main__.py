@@ -102,6 +102,8 @@ def _measure(given: argparse.Namespace) -> Results:
         _must_be_complete(given)
     if given.json and not given.json.absolute().parent.is_dir():
         raise Mistake(f"there is no folder for {given.json}")
+    if any(one.alone for one in chosen) and OURS.name not in (given.contender or [OURS.name]):
+        raise Mistake(f"some of these workloads are about this mailer: name {OURS.name} too")
     begin, on = time.monotonic(), machine()
     contenders, versions, missing = _prepare(given, chosen)
     if given.write and missing:
@@ -119,20 +121,23 @@ def _measure(given: argparse.Namespace) -> Results:
             console=console,
         ),
     )
-    with session.progress:
-        founds = tuple(_play(session, chosen))
     results = Results(
         when=f"{datetime.now(UTC):%Y-%m-%d}",
         command=" ".join(["make bench", *_asked()]),
-        seconds=time.monotonic() - begin,
+        seconds=0,
         rounds=session.rounds,
         machine=on,
         versions=versions,
-        complete=not missing and _asks_for_all(given),
-        founds=founds,
+        complete=False,
         missing=tuple(missing),
     )
-    return evolve(results, verdicts=judge(results))
+    with session.progress:
+        for workload in chosen:
+            founds = (*results.founds, _play(session, workload))
+            results = evolve(results, founds=founds, seconds=time.monotonic() - begin)
+            results = evolve(results, verdicts=judge(results))
+            _keep(results, given.json)  # so that a mishap later loses nothing
+    return evolve(results, complete=not missing and _asks_for_all(given))
 
 
 def _asks_for_all(given: argparse.Namespace) -> bool:
@@ -177,19 +182,23 @@ def _prepare(
     return ready, versions, list(dict.fromkeys(missing))
 
 
-def _play(session: Session, chosen: Sequence[Workload]) -> Sequence[Found]:
-    """Play the workloads in turn, and show each table as soon as it is there."""
-    for workload in chosen:
-        if workload.alone and not session.only(OURS.name):
-            raise Mistake(f"{workload.name} is about this mailer: name {OURS.name} too")
-        found = workload.play(session)
-        session.found[workload.name] = found
-        for task in session.progress.task_ids:
-            session.progress.remove_task(task)
-        console.print(of_workload(found).rich(workload.title, "bold"))
-        for note in found.notes:
-            console.print(note, style="dim", highlight=False)
-    return list(session.found.values())
+def _play(session: Session, workload: Workload) -> Found:
+    """Play a workload, and show its table as soon as it is there."""
+    session.repeated.clear()
+    found = workload.play(session)
+    found = evolve(found, notes=(*found.notes, *session.repeated))
+    session.found[workload.name] = found
+    for task in session.progress.task_ids:
+        session.progress.remove_task(task)
+    console.print(of_workload(found).rich(workload.title, "bold"))
+    for note in found.notes:
+        console.print(note, style="dim", highlight=False)
+    return found
+
+
+def _keep(results: Results, file: Path | None) -> None:
+    if file:
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
 
 
 def _tell(results: Results, given: argparse.Namespace) -> None:
@@ -199,8 +208,7 @@ def _tell(results: Results, given: argparse.Namespace) -> None:
     console.print(of_verdicts(results).rich("What was promised", "red"))
     if given.quick:
         console.print("A short look: too few emails and rounds to judge by.", style="yellow")
-    if given.json:
-        given.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+    _keep(results, given.json)
     if given.write:
         if not results.complete:
             raise Mistake("not written: this was not a run of all")

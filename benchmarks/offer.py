@@ -1,6 +1,6 @@
 """Emails at a rate that nothing slows down: ``offer.py REDIS_URL FIRST COUNT RATE [TICK]``.
 
-They are due at random times (Poisson), as customers come. Whatever is due is enqueued in one call,
+They are due at random times, as customers come. Whatever is due is enqueued in one call,
 and between two calls lie at least TICK seconds. Prints when each was due (`time.monotonic_ns`), and
 the rate that was reached; a producer that falls behind makes its emails late, and that counts.
 """
@@ -9,7 +9,6 @@ import json
 import random
 import sys
 import time
-from itertools import accumulate
 
 from messages import MAIN
 
@@ -22,9 +21,9 @@ def offer(mailer: Mailer, numbers: range, rate: float, tick: float) -> tuple[lis
     """Enqueue them; return when each was due, and the rate that was reached."""
     chance = random.Random(0)
     emails = [MAIN.email(i) for i in numbers]
-    gaps = (chance.expovariate(rate) for _ in emails)
-    begin = time.monotonic()
-    due = [begin + _LEAD + after for after in accumulate(gaps)]
+    length = len(emails) / rate
+    begin = time.monotonic() + _LEAD
+    due = [begin + after for after in sorted(chance.uniform(0, length) for _ in emails)]
     at = 0
     while at < len(emails):
         now = time.monotonic()
@@ -38,7 +37,7 @@ def offer(mailer: Mailer, numbers: range, rate: float, tick: float) -> tuple[lis
         at = end
         if at < len(emails):
             time.sleep(max(0.0, due[at] - time.monotonic(), now + tick - time.monotonic()))
-    return [int(when * 1e9) for when in due], len(emails) / (time.monotonic() - due[0])
+    return [int(when * 1e9) for when in due], len(emails) / max(length, time.monotonic() - begin)
 
 
 def main() -> None:

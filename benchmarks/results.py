@@ -123,7 +123,7 @@ class Results:
     machine: Mapping[str, str]
     versions: Mapping[str, str]
     complete: bool
-    founds: tuple[Found, ...]
+    founds: tuple[Found, ...] = ()
     missing: tuple[str, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
 

@@ -1,7 +1,7 @@
 """A run of the benchmark, as its workloads see it."""
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -9,6 +9,7 @@ from attrs import field, frozen
 from contenders import Contender
 from results import Found
 from rich.progress import Progress, TaskID
+from stage import Stuck
 
 T = TypeVar("T")
 
@@ -22,6 +23,7 @@ class Session:
         most: the largest backlog, and how many emails a worker delivers whose memory is watched.
         contenders: those that were chosen, and can be measured here.
         found: by workload; some need what an earlier one has found.
+        repeated: sentences about trials that had to be played again.
     """
 
     rounds: int
@@ -30,6 +32,7 @@ class Session:
     contenders: Sequence[Contender]
     progress: Progress
     found: dict[str, Found] = field(factory=dict)
+    repeated: list[str] = field(factory=list)
 
     def only(self, *names: str) -> list[Contender]:
         """Return those of these names that take part."""
@@ -48,6 +51,16 @@ class Session:
             for thing in random.Random(number).sample(things, len(things))
         ]
         return self.track(order, what)
+
+    def trial(self, play: Callable[[], T], what: str) -> T:
+        """Play a trial, and once more where it got stuck: half an hour would be lost; and tell."""
+        try:
+            return play()
+        except Stuck as stuck:
+            reason = str(stuck).splitlines()[0]
+            self.repeated.append(f"A trial was repeated. {what}: {reason}.")
+            self.progress.console.print(self.repeated[-1], style="yellow", highlight=False)
+            return play()
 
     @contextmanager
     def doing(self, what: str) -> Iterator[TaskID]:

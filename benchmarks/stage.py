@@ -16,7 +16,7 @@ from mailer.testing import EmbeddedRedis
 
 PATIENCE = 60.0  # seconds in which at least one more email must be done
 WARM = 0.1  # the share of the emails after which the clock is started
-MOST_SECONDS = 12.0  # the longest that one rate is measured
+MOST_SECONDS = 8.0  # the longest that one rate is measured
 _LOOK_EVERY = 0.002
 
 

@@ -16,7 +16,12 @@ from contenders.contender import Contender, Trial, Unavailable
 SINGLES = 0.5  # the share that is enqueued one by one, where there is a call for many too
 _QUEUE, _UNACKED = "celery", "unacked"  # keys of kombu, the latter for what workers have fetched
 # How many emails each is given, as a share of ours; roughly how fast they are.
-_SHARES = {"fastapi_mail_list": 0.2, "celery_email_bulk": 0.2, "celery_empty": 0.3}
+_SHARES = {
+    "celery_email_bulk": 0.2,
+    "celery_smtplib": 0.06,
+    "celery_aiosmtplib": 0.06,
+    "celery_empty": 0.2,
+}
 _USUAL_SHARE = 0.1
 _EMPTY = "celery_empty"
 

@@ -67,6 +67,9 @@ def cell(series: Series | None) -> str:
 def of_workload(found: Found) -> Table:
     """Put what a workload has found into a table; where others took part, with our ratio."""
     names = list(dict.fromkeys(name for row in found.rows for name in row.figures))
+    if len(found.rows) == 1:  # one figure a line reads better than one wide line
+        (row,) = found.rows
+        return Table((row.label, ""), [(name, cell(row.figures[name])) for name in names])
     rows = list(found.rows)
     if _compared(found):
         rows.sort(key=lambda row: _rank(row, names[0]))

@@ -39,7 +39,10 @@ class Delivery:
         contenders = session.only(*self.names) if self.names else session.contenders
         trials: dict[str, list[Trial]] = defaultdict(list)
         for contender in session.interleaved(contenders, self.name):
-            trials[contender.name].append(self._trial(contender, session.emails))
+            trial = session.trial(
+                lambda c=contender: self._trial(c, session.emails), contender.label
+            )
+            trials[contender.name].append(trial)
         rows = [_row(contender, trials[contender.name]) for contender in contenders]
         return Found(self.name, tuple(rows))
 
@@ -66,7 +69,7 @@ SMALL_DELIVERY = Delivery("small", SMALL)
 LARGE_DELIVERY = Delivery("large", LARGE, share=0.15)
 ATTACHED_DELIVERY = Delivery("attached", ATTACHED, share=0.02)
 SHARED_DELIVERY = Delivery("shared", SHARED, share=0.03)
-DISTANT_DELIVERY = Delivery("distant", MAIN, share=0.2, manners={"rtt": 0.05})
+DISTANT_DELIVERY = Delivery("distant", MAIN, share=0.1, manners={"rtt": 0.05})
 GREYLISTED_DELIVERY = Delivery(
     "greylisted",
     MAIN,

@@ -5,6 +5,7 @@ idle system; and half of what was delivered in the main workload, enqueued every
 """
 
 import json
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
@@ -21,7 +22,7 @@ NAME = "latency"
 P50, P90, P99, WORST = "p50 ms", "p90 ms", "p99 ms", "worst ms"
 OFFERED, REACHED = "offered/s", "reached/s"
 IDLE_RATE, TICK = 50.0, 0.01
-_SECONDS, _WARM_SECONDS = 10.0, 1.0
+_SECONDS, _WARM_SECONDS = 8.0, 1.0
 _SCRIPT = Path(__file__).parents[1] / "offer.py"
 _SHARES = ((P50, 0.5), (P90, 0.9), (P99, 0.99), (WORST, 1.0))
 _POINTS = 400  # of a curve
@@ -42,9 +43,8 @@ def measure(session: Session) -> Found:
     cases = {"idle": (IDLE_RATE, 0.0), "half": (half, TICK)}
     found: dict[str, list[_Offer]] = {name: [] for name in cases}
     for name in session.interleaved(cases, NAME):
-        rate, tick = cases[name]
-        with stage(MAIN, times=int(rate * (seconds + _WARM_SECONDS)) + 1) as here, workers(here):
-            found[name].append(_offer(here, rate, tick, seconds))
+        once = partial(_offer, *cases[name], seconds)
+        found[name].append(session.trial(once, f"{NAME}, {name}"))
     labels = {"idle": f"{IDLE_RATE:g}/s, idle", "half": f"{half:,.0f}/s, half the maximum"}
     rows = tuple(_row(name, labels[name], cases[name][0], found[name]) for name in cases)
     curves = tuple(_curve(labels[name], found[name]) for name in cases)
@@ -62,9 +62,14 @@ def _maximum(session: Session) -> float:
         return ours.play(here, session.emails).delivered
 
 
-def _offer(here: Stage, rate: float, tick: float, seconds: float) -> _Offer:
-    assert here.sink.times
+def _offer(rate: float, tick: float, seconds: float) -> _Offer:
     warm, count = int(rate * _WARM_SECONDS), int(rate * seconds)
+    with stage(MAIN, times=warm + count) as here, workers(here):
+        return _offered(here, warm, count, rate, tick)
+
+
+def _offered(here: Stage, warm: int, count: int, rate: float, tick: float) -> _Offer:
+    assert here.sink.times
     run(_SCRIPT, here.redis.url, 0, warm, rate, tick)
     until(here.sink.messages, warm, "emails to warm up")
     told = json.loads(run(_SCRIPT, here.redis.url, warm, count, rate, tick))

@@ -1,7 +1,9 @@
 """Whether enqueueing blocks an event loop; see ``heartbeat.py``."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from messages import MAIN
 from results import Found, Row, Series
@@ -20,10 +22,8 @@ _SCRIPT = Path(__file__).parents[1] / "heartbeat.py"
 def measure(session: Session) -> Found:
     """Listen to the loop alone, and while it enqueues."""
     seconds = _SECONDS if session.rounds > 1 else 1.0
-    rounds = []
-    for _ in session.track(range(session.rounds), NAME):
-        with stage(MAIN) as here:
-            rounds.append(json.loads(run(_SCRIPT, here.redis.url, RATE, seconds)))
+    every = session.track(range(session.rounds), NAME)
+    rounds = [session.trial(lambda: _listen(seconds), NAME) for _ in every]
     reached = Series.of(each["reached"] for each in rounds)
     offered = Series.of([RATE] * len(rounds))
     busy = _figures([each["late"] for each in rounds])
@@ -32,6 +32,11 @@ def measure(session: Session) -> Found:
         Row("alone", "the loop alone", _figures([each["alone"] for each in rounds]), "limit"),
     )
     return Found(NAME, rows)
+
+
+def _listen(seconds: float) -> Mapping[str, Any]:
+    with stage(MAIN) as here:
+        return json.loads(run(_SCRIPT, here.redis.url, RATE, seconds))
 
 
 def _figures(lateness: list[list[float]]) -> dict[str, Series]:

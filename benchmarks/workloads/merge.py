@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+from contenders import Contender
 from messages import MAIN
 from results import Found, Row, Series
 from session import Session
@@ -18,8 +19,12 @@ def measure(session: Session) -> Found:
     rates: dict[str, list[float]] = defaultdict(list)
     for contender in session.interleaved(contenders, NAME):
         count = max(100, int(session.emails * contender.share / 2))
-        with stage(MAIN) as here:
-            rates[contender.name].append(contender.live(here, count))  # type: ignore[misc]
+
+        def play(contender: Contender = contender, count: int = count) -> float:
+            with stage(MAIN) as here:
+                return contender.live(here, count)  # type: ignore[misc]
+
+        rates[contender.name].append(session.trial(play, contender.label))
     rows = (
         Row(c.name, c.label, {RATE: Series.of(rates[c.name])}, c.kind, c.note) for c in contenders
     )

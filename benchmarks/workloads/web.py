@@ -3,6 +3,7 @@
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from contenders import Contender
 from messages import MAIN
@@ -27,14 +28,19 @@ def measure(session: Session) -> Found:
     rates: dict[str, list[float]] = defaultdict(list)
     for contender in session.interleaved(contenders, NAME):
         each = max(25, int(session.emails * (0.05 if contender.kind == "ours" else 0.02)))
-        with stage(MAIN) as here:
-            contender.produce(here, 1)  # type: ignore[misc]  # a database is made by the first
-            rates[contender.name].append(_together(contender, here, each))
+        once = partial(_together, contender, each)
+        rates[contender.name].append(session.trial(once, contender.label))
     rows = (Row(c.name, c.label, {RATE: Series.of(rates[c.name])}, c.kind) for c in contenders)
     return Found(NAME, tuple(rows))
 
 
-def _together(contender: Contender, here: Stage, each: int) -> float:
+def _together(contender: Contender, each: int) -> float:
+    with stage(MAIN) as here:
+        contender.produce(here, 1)  # type: ignore[misc]  # the first one makes the database
+        return _at_once(contender, here, each)
+
+
+def _at_once(contender: Contender, here: Stage, each: int) -> float:
     gate = here.folder / "gate"
     gate.mkdir()
 
