@@ -126,7 +126,8 @@ class Sender:
                             return self._turned_away(turn)
                         given = turn
                     if (wait := self._wait(given)) <= _AT_HAND:
-                        await asyncio.sleep(wait)
+                        if wait:
+                            await asyncio.sleep(wait)
                         try:
                             in_time = given if next(tries) < _PATIENCE else None
                             return await self._transact(parcel, message, batch, seat, in_time)
