@@ -190,12 +190,13 @@ class Sender:
 
     def _learn(self, parcel: Parcel, outcome: Outcome) -> None:
         """Send less to those who said so, and a little more to those who took a message."""
-        relay, slower, faster = f"relay {parcel.relay}", dict[str, str](), set[str]()
+        relay, paced = f"relay {parcel.relay}", bool(self.limiter.paces)
+        slower, faster = dict[str, str](), set[str]()
         for recipient, judgement in zip(parcel.recipients, outcome.judgements, strict=True):
             if judgement.verdict is Verdict.THROTTLED:
                 of_relay = outcome.phase is Phase.MAIL
                 slower[relay if of_relay else self._name_for(recipient)] = judgement.reply
-            elif judgement.verdict is Verdict.ACCEPTED and self.limiter.paces:
+            elif paced and judgement.verdict is Verdict.ACCEPTED:
                 faster |= {relay, self._name_for(recipient)}
         for name, reply in slower.items():
             self.limiter.slow_down(name, reply)
