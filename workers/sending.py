@@ -6,6 +6,7 @@ from functools import partial
 from itertools import count
 
 import attrs
+import msgspec
 
 from mailer.errors import AttachmentUnreachable, StoreUnavailable
 from mailer.message import Message
@@ -36,16 +37,14 @@ _PATIENCE = 3
 _LEAD = 0.3  # seconds before its turn at which a job is put back on the agenda
 
 
-@attrs.frozen
-class Hold:
+class Hold(msgspec.Struct, frozen=True):
     """Why some recipients can't be sent to now, and in how many seconds perhaps."""
 
     seconds: float
     reason: str
 
 
-@attrs.frozen
-class Parcel:
+class Parcel(msgspec.Struct, frozen=True):
     """What goes out in one transaction.
 
     Attributes:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import chain, repeat
 
-import attrs
+import msgspec
 
 from workers.outcomes.rules import (
     ACCEPTED,
@@ -57,8 +57,7 @@ _WORST_LAST = (
 )
 
 
-@attrs.frozen
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """A verdict on one recipient, the words that led to it, and the rule that they fit."""
 
     verdict: Verdict
@@ -71,8 +70,7 @@ class Judgement:
         return self.rule.bad_address
 
 
-@attrs.frozen
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What became of a transaction.
 
     Attributes:
@@ -95,8 +93,7 @@ class Outcome:
     at_once: bool = False
 
 
-@attrs.frozen
-class _Word:
+class _Word(msgspec.Struct, frozen=True):
     """A reply to a phase, or that there was none; and what is made of it."""
 
     phase: Phase

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-import attrs
+import msgspec
 
 # RFC 5321 wants 512 bytes per line; servers write longer ones, and an attacker endless ones.
 MAX_LINE = 4096
@@ -17,8 +17,7 @@ class MalformedReply(Exception):
     """What came is no SMTP reply, or has no end."""
 
 
-@attrs.frozen
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """One reply, its lines joined with spaces.
 
     Attributes:
