@@ -124,11 +124,12 @@ class Email:
         def __init__(self, **fields: Any) -> None:
             # attrs would do the same, but its converters can't name the field, nor its TypeErrors
             # be told from a programmer's
-            for field in _FIELDS:
-                object.__setattr__(self, field.name, _value(field, fields))
-            if fields:
-                known = ", ".join(field.name for field in _FIELDS if field.name != "prepared")
-                raise InvalidEmail(next(iter(fields)), f"is no field of Email; there are {known}")
+            for name, value in (_DEFAULTS | fields).items():
+                if name in fields:
+                    value = _converted(name, value)  # noqa: PLW2901 - what was given gives way
+                elif value is attrs.NOTHING:
+                    raise InvalidEmail(name, "is missing")
+                object.__setattr__(self, name, value)
             self._check()
 
     @classmethod
@@ -176,9 +177,10 @@ class Email:
             raise InvalidEmail(
                 "one_click_unsubscribe", "needs an https URI in list_unsubscribe (RFC 8058)"
             )
-        self._check_headers()
-        if self.delivery not in get_args(Delivery):
-            raise InvalidEmail("delivery", f"is one of {', '.join(get_args(Delivery))}")
+        if self.headers:
+            self._check_headers()
+        if self.delivery not in _DELIVERIES:
+            raise InvalidEmail("delivery", f"is one of {', '.join(_DELIVERIES)}")
 
     def _check_headers(self) -> None:
         ours = {name.lower() for name, _ in self.typed_headers}
@@ -219,6 +221,9 @@ class Email:
 
 
 _FIELDS = attrs.fields(Email)
+_DEFAULTS = {field.name: field.default for field in _FIELDS}
+_CONVERTERS: dict[str, Any] = {field.name: field.converter for field in _FIELDS}
+_DELIVERIES = get_args(Delivery)
 _X_PRIORITY = {"high": "1", "normal": "3", "low": "5"}  # by the custom of mail programs
 # what `from_message` takes from the message
 _CONTENT = frozenset(
@@ -226,14 +231,14 @@ _CONTENT = frozenset(
 ) | {"prepared"}
 
 
-def _value(field: Any, given: dict[str, Any]) -> Any:
-    """Take a field's value out of ``given``, converted; or its default."""
-    if field.name not in given:
-        if field.default is attrs.NOTHING:
-            raise InvalidEmail(field.name, "is missing")
-        return field.default
-    value = given.pop(field.name)
+def _converted(name: str, value: Any) -> Any:
+    """Check and convert what was given for a field."""
     try:
-        return field.converter(value) if field.converter else value
+        convert = _CONVERTERS[name]
+    except KeyError:
+        known = ", ".join(field for field in _CONVERTERS if field != "prepared")
+        raise InvalidEmail(name, f"is no field of Email; there are {known}") from None
+    try:
+        return convert(value) if convert else value
     except InvalidEmail as error:
-        raise InvalidEmail(field.name + error.field, error.reason) from None
+        raise InvalidEmail(name + error.field, error.reason) from None

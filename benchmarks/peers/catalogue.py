@@ -1,4 +1,4 @@
-"""All peers, each in the layout that delivered most here; ``layouts.md`` has the figures."""
+"""All peers, each in its best layout, or its default where none was better; see ``layouts.md``."""
 
 from .peer import Peer
 

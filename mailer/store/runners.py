@@ -7,12 +7,13 @@ that does not answer in time is not asked twice.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
+from hiredis import pack_command
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 
@@ -112,6 +113,16 @@ class AsyncRunner:
         await self._client.aclose()
 
 
+class _Packing:
+    """Has commands packed by hiredis, as redis-py does on its blocking connections only."""
+
+    def pack_command(self, *words: Argument) -> list[bytes]:
+        return [pack_command(words)]  # type: ignore[arg-type]  # its stub knows one word only
+
+    def pack_commands(self, commands: Iterable[Sequence[Argument]]) -> list[bytes]:
+        return [packed for words in commands for packed in self.pack_command(*words)]
+
+
 def _pool(kind: Any, url: str, retry: Any, timeout: float) -> Any:
     """Make a pool whose callers wait for a connection where all are in use."""
     try:
@@ -125,6 +136,8 @@ def _pool(kind: Any, url: str, retry: Any, timeout: float) -> Any:
             "decode_responses": False,
             "health_check_interval": 0,
         }
+        if isinstance(pool, redis.asyncio.BlockingConnectionPool):
+            pool.connection_class = type("Packing", (_Packing, pool.connection_class), {})
         pool.connection_class(**pool.connection_kwargs)  # not connected: only to try the options
     except (ValueError, TypeError):
         # redis-py's message may quote a part of the password as the port
