@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -73,6 +74,8 @@ def _positive(text: str) -> int:
 def main() -> int:
     """Measure, and tell."""
     given = _arguments()
+    # as when the terminal says so: all that was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     for name in [name for name in os.environ if name.startswith("MAILER_")]:
         del os.environ[name]  # the user's own settings are no part of it
     try:

@@ -121,7 +121,7 @@ class Results:
     seconds: float
     rounds: int
     machine: Mapping[str, str]
-    versions: Mapping[str, str]
+    versions: Mapping[str, Mapping[str, str]]
     complete: bool
     founds: tuple[Found, ...] = ()
     missing: tuple[str, ...] = ()

@@ -38,7 +38,7 @@ class Contender:
 
     Attributes:
         share: how many emails it is given, as a share of ours, so that all trials take alike long.
-        play: queue so many emails and have them delivered; ours takes ``MAILER_…`` settings too.
+        play: queue so many emails and have them delivered, with more settings where given.
         live: the same while the workers run already; returns emails per second from the beginning
             of the enqueueing to the last 250.
         produce: queue so many in a process of its own, and no more; None where there is no queue.

@@ -17,6 +17,7 @@ SINGLES = 0.5  # the share that is enqueued one by one, where there is a call fo
 _QUEUE, _UNACKED = "celery", "unacked"  # keys of kombu, the latter for what workers have fetched
 # How many emails each is given, as a share of ours; roughly how fast they are.
 _SHARES = {
+    "post_office": 0.4,  # it reads and records a thousand at a time: fewer would flatter it
     "celery_email_bulk": 0.2,
     "celery_smtplib": 0.06,
     "celery_aiosmtplib": 0.06,
@@ -72,8 +73,21 @@ def _produce(
         raise Stuck(str(error)) from error
 
 
-def _play(peer: Peer, stage: Stage, count: int) -> Trial:
-    """Queue all, then have the workers deliver them; without a queue, enqueueing is delivering."""
+def _play(
+    peer: Peer, stage: Stage, count: int, processes: str | None = None, **settings: str
+) -> Trial:
+    """Queue all, then have the workers deliver them; without a queue, enqueueing is delivering.
+
+    Args:
+        processes: how many send, where that is not as usual.
+        settings: more of ``BENCH_…``, by their names in lower case.
+    """
+    more = {f"BENCH_{name.upper()}": value for name, value in settings.items()}
+    peer = evolve(
+        peer,
+        processes=int(processes or peer.processes),
+        settings={**peer.settings, **more},
+    )
     if peer.worker is None:
         queued = _produce(peer, stage, count)
         until(stage.sink.messages, queued.queued, peer.label)

@@ -4,7 +4,7 @@
 >>> with workers(peer, bench): ...
 
 Each peer is the smallest code that a good user would write, in a folder of its own, and runs in an
-environment of its own (`environment`). ``python -m benchmarks.peers`` runs each of them once.
+environment of its own (`environment`). ``python benchmarks/layouts.py`` compares their layouts.
 """
 
 from .catalogue import PEERS

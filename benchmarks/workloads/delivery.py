@@ -24,7 +24,7 @@ class Delivery:
         share: how many emails, as a share of those of the main workload.
         names: who takes part; all, where there are none.
         manners: of the sink; see `sink.Manners`.
-        settings: of our workers.
+        settings: more of them, by the contender's name; for a relay that is not on this machine.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Delivery:
     share: float = 1.0
     names: Sequence[str] = USUAL
     manners: Mapping[str, float] = field(factory=dict)
-    settings: Mapping[str, str] = field(factory=dict)
+    settings: Mapping[str, Mapping[str, str]] = field(factory=dict)
 
     def __call__(self, session: Session) -> Found:
         """Measure."""
@@ -43,25 +43,25 @@ class Delivery:
                 lambda c=contender: self._trial(c, session.emails), contender.label
             )
             trials[contender.name].append(trial)
-        rows = [_row(contender, trials[contender.name]) for contender in contenders]
+        rows = [self._row(contender, trials[contender.name]) for contender in contenders]
         return Found(self.name, tuple(rows))
 
     def _trial(self, contender: Contender, emails: int) -> Trial:
         count = max(_LEAST, int(emails * self.share * contender.share))
-        more = self.settings if contender.kind == "ours" else {}
         manners = self.manners if contender.sink == "ours" else {}
         with stage(self.message, contender.sink, **manners) as here:
-            return contender.play(here, count, **more)
+            return contender.play(here, count, **self.settings.get(contender.name, {}))
 
-
-def _row(contender: Contender, trials: Sequence[Trial]) -> Row:
-    measured = {
-        DELIVERED: [trial.delivered for trial in trials],
-        SINGLE: [trial.single for trial in trials if trial.single is not None],
-        BULK: [trial.bulk for trial in trials if trial.bulk is not None],
-    }
-    figures = {name: Series.of(values) for name, values in measured.items() if values}
-    return Row(contender.name, contender.label, figures, contender.kind, contender.note)
+    def _row(self, contender: Contender, trials: Sequence[Trial]) -> Row:
+        measured = {
+            DELIVERED: [trial.delivered for trial in trials],
+            SINGLE: [trial.single for trial in trials if trial.single is not None],
+            BULK: [trial.bulk for trial in trials if trial.bulk is not None],
+        }
+        figures = {name: Series.of(values) for name, values in measured.items() if values}
+        more = self.settings.get(contender.name, {})
+        note = ", ".join([contender.note, *(f"{name} {value}" for name, value in more.items())])
+        return Row(contender.name, contender.label, figures, contender.kind, note)
 
 
 MAIN_DELIVERY = Delivery("main", MAIN, names=())
@@ -69,12 +69,23 @@ SMALL_DELIVERY = Delivery("small", SMALL)
 LARGE_DELIVERY = Delivery("large", LARGE, share=0.15)
 ATTACHED_DELIVERY = Delivery("attached", ATTACHED, share=0.02)
 SHARED_DELIVERY = Delivery("shared", SHARED, share=0.03)
-DISTANT_DELIVERY = Delivery("distant", MAIN, share=0.1, manners={"rtt": 0.05})
+DISTANT_DELIVERY = Delivery(
+    "distant",
+    MAIN,
+    share=0.5,
+    manners={"rtt": 0.05},
+    # who waits for the relay counts here, and each is given as many as it makes use of
+    settings={
+        "ours": {"connections": "100"},
+        "celery_smtplib": {"processes": "32"},
+        "post_office": {"threads": "50"},
+    },
+)
 GREYLISTED_DELIVERY = Delivery(
     "greylisted",
     MAIN,
     share=0.5,
     names=("ours", "celery_smtplib"),
     manners={"greylisted": 0.5},
-    settings={"retry_delays": "2"},
+    settings={"ours": {"retry_delays": "2"}},
 )
