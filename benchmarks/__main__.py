@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 import time
@@ -19,8 +20,7 @@ from report.tables import of_verdicts, of_workload
 from results import Found, Results
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from session import Session
-from stage import Stuck
+from session import FAILURES, Session
 from verdicts import judge
 from workloads import BY_NAME as WORKLOADS
 from workloads import Workload
@@ -81,7 +81,7 @@ def main() -> int:
     try:
         results = _earlier(given.read) if given.read else _measure(given)
         _tell(results, given)
-    except (Mistake, Stuck) as error:
+    except (Mistake, *FAILURES) as error:
         console.print(f"[red]{error.__class__.__name__.lower()}:[/] ", end="")
         console.print(str(error), markup=False, highlight=False)
         return 2
@@ -158,8 +158,9 @@ def _must_be_complete(given: argparse.Namespace) -> None:
 
 
 def _asked() -> list[str]:
-    words = [word for word in sys.argv[1:] if word != "--write"]
-    return [f"ARGS='{' '.join(words)}'"] if words else []
+    """Return what was asked for, but for where the figures go."""
+    text = re.sub(r"--write|--json[ =]\S+", "", " ".join(sys.argv[1:])).split()
+    return [f"ARGS='{' '.join(text)}'"] if text else []
 
 
 def _prepare(
@@ -188,12 +189,14 @@ def _prepare(
 def _play(session: Session, workload: Workload) -> Found:
     """Play a workload, and show its table as soon as it is there."""
     session.repeated.clear()
+    begin = time.monotonic()
     found = workload.play(session)
+    took = time.monotonic() - begin
     found = evolve(found, notes=(*found.notes, *session.repeated))
     session.found[workload.name] = found
     for task in session.progress.task_ids:
         session.progress.remove_task(task)
-    console.print(of_workload(found).rich(workload.title, "bold"))
+    console.print(of_workload(found).rich(f"{workload.title} ({took:.0f} s)", "bold"))
     for note in found.notes:
         console.print(note, style="dim", highlight=False)
     return found

@@ -19,7 +19,7 @@ def machine() -> Mapping[str, str]:
     return {
         "Processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
         "Memory": _memory(),
-        "Kernel": f"{platform.system()} {platform.release()}",
+        "Kernel": f"{platform.system()} {platform.release().partition('-')[0]}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "Redis": _redis(),
         "Load before the run": load,

@@ -11,7 +11,11 @@ from results import Found
 from rich.progress import Progress, TaskID
 from stage import Stuck
 
+from mailer.errors import MailerError
+
 T = TypeVar("T")
+# how a trial ends that a busy machine, or a contender, has spoilt
+FAILURES = (Stuck, MailerError, TimeoutError)
 
 
 @frozen
@@ -56,8 +60,8 @@ class Session:
         """Play a trial, and once more where it got stuck: half an hour would be lost; and tell."""
         try:
             return play()
-        except Stuck as stuck:
-            reason = str(stuck).splitlines()[0]
+        except FAILURES as failure:
+            reason = str(failure).splitlines()[0]
             self.repeated.append(f"A trial was repeated. {what}: {reason}.")
             self.progress.console.print(self.repeated[-1], style="yellow", highlight=False)
             return play()

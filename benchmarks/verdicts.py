@@ -6,7 +6,7 @@ A ratio is that of each round, and its median counts. What was not measured is n
 from collections.abc import Callable
 from functools import partial
 
-from attrs import frozen
+from attrs import evolve, frozen
 from contenders.limits import OURS_ON_POSTFIX, SMTP_SOURCE_ON_POSTFIX
 from results import Found, Results, Row, Series, Verdict
 from workloads import backlog, latency, loop_lag, memory, redis_cost, slow_relay
@@ -45,8 +45,12 @@ class Bound:
 
 
 def judge(results: Results) -> tuple[Verdict, ...]:
-    """Judge all figures that were promised."""
-    return tuple(bound.judge(results) for bound in BOUNDS)
+    """Judge all figures that were promised; the best peer is named."""
+    found = results.found("main")
+    best = best_peer(found) if found else None
+    name = f" ({best.label})" if best else ""
+    verdicts = [bound.judge(results) for bound in BOUNDS]
+    return tuple(evolve(one, figure=one.figure.replace("{best}", name)) for one in verdicts)
 
 
 def best_peer(found: Found) -> Row | None:
@@ -82,7 +86,7 @@ def _of(workload: str, row: str, figure: str) -> Callable[[Results], Series | No
 
 
 BOUNDS = (
-    Bound("Delivered/s, to the best peer's", _to_best_peer, least=5, aim=8, unit=" x"),
+    Bound("Delivered/s, to the best peer's{best}", _to_best_peer, least=5, aim=8, unit=" x"),
     Bound(
         "Delivered/s, to a Celery task's with smtplib",
         partial(_ratio, DELIVERED, TASK),

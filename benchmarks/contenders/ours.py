@@ -10,10 +10,10 @@ from pathlib import Path
 
 from peers import Enqueued, workload_folder
 from scripts import run
-from stage import Stage, rate, until
+from stage import Stage, Stuck, rate, until
 
 from contenders.contender import Contender, Trial
-from mailer.testing.processes import WorkerProcess
+from mailer.testing.processes import ProcessFailed, WorkerProcess
 
 LAYOUT = 2  # worker processes; what delivers most on two cores
 SINGLES = 0.25  # the share of the emails that are enqueued one by one
@@ -58,6 +58,8 @@ def workers(
         for worker in started if ready else ():
             worker.wait_until_ready()
         yield started
+    except ProcessFailed as error:
+        raise Stuck(str(error)) from error
     finally:
         with ThreadPoolExecutor() as side_by_side:
             list(side_by_side.map(WorkerProcess.stop, started))

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from results import Found, Results, Row, Series
-from workloads import backlog, latency, memory
+from results import Found, Results, Series
+from workloads import BY_NAME, backlog, latency, memory
 from workloads.delivery import DELIVERED, USUAL
 
 _COLORS = {"ours": "#1f77b4", "peer": "#9aa5b1", "limit": "#e3d9c6"}
@@ -33,12 +33,13 @@ def throughput(axes: Any, results: Results) -> None:
         xerr=_spread([row.figures[DELIVERED] for row in rows]),
         error_kw={"elinewidth": 1, "capsize": 3, "ecolor": "#333333"},
     )
-    most = max(row.figures[DELIVERED].highest for row in rows)
+    most = max(row.figures[DELIVERED].highest for row in rows if row.name != "bare")
     for row, bar in zip(rows, bars, strict=True):
         series = row.figures[DELIVERED]
+        beyond = series.highest > most  # its bar would make all others too short to be compared
         axes.annotate(
-            f"{series.median:,.0f}",
-            (series.highest + most * 0.01, bar.get_y() + bar.get_height() / 2),
+            f"{series.median:,.0f}" + (" →" if beyond else ""),
+            (min(series.highest, most) * 1.01, bar.get_y() + bar.get_height() / 2),
             va="center",
             fontsize=9,
             fontweight="bold" if row.kind == "ours" else "normal",
@@ -47,6 +48,7 @@ def throughput(axes: Any, results: Results) -> None:
         label.set_fontweight("bold" if row.kind == "ours" else "normal")
     _legend(axes, {row.kind for row in rows})
     axes.set_xlim(0, most * 1.1)
+    axes.xaxis.set_major_formatter(_commas)
     axes.set_xlabel(
         f"emails of 4 KB delivered a second; median, lowest and highest of {results.rounds} rounds"
     )
@@ -73,10 +75,10 @@ def latencies(axes: Any, results: Results) -> None:
         axes.axvline(bound, linestyle="--", linewidth=0.8, color="#666666")
         axes.annotate(
             f"{what}: {bound} ms", (bound, 4), rotation=90, fontsize=8, ha="right", color="#666666"
-        )
+        ).set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
     axes.set_xscale("log")
     axes.set_ylim(0, 101)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_major_formatter(_commas)
     axes.set_xlabel("milliseconds from when an email was due to be enqueued until the relay's 250")
     axes.set_ylabel("% of the emails; dashed: what was promised")
     axes.grid(**_GRID)
@@ -102,21 +104,24 @@ def flatness(axes: Any, results: Results) -> None:
             label=figure.split(",")[0],
         )
     left.set_xscale("log")
+    left.xaxis.set_major_formatter(_commas)
     left.set_xlabel("emails that wait")
     left.set_ylabel("µs of CPU per email")
     for curve in used.curves:
         right.plot(curve.x, curve.y, color="#1f77b4", label=curve.label)
-    right.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    right.xaxis.set_major_formatter(_commas)
     right.set_xlabel("emails that it has sent")
     right.set_ylabel("MB of memory (RSS)")
     for each in axes:
-        each.set_ylim(bottom=0)
+        each.set_ylim(0, each.get_ylim()[1] * 1.1)
         each.grid(**_GRID)
         each.legend(loc="lower right")
 
 
 def workloads(axes: Any, results: Results) -> None:
     """Draw how many times as fast as two usual ways this mailer is, workload by workload."""
+    from matplotlib.ticker import LogLocator
+
     compared = [found for found in results.founds if _others(found)]
     names = [name for name in USUAL if name != "ours"]
     height = 0.8 / len(names)
@@ -137,10 +142,12 @@ def workloads(axes: Any, results: Results) -> None:
             axes.annotate(f" {times.median:,.1f}", (times.highest, at), va="center", fontsize=8)
     axes.axvline(1, color="#333333", linewidth=0.8)
     axes.set_xscale("log")
-    axes.set_yticks(range(len(compared)), [found.workload for found in compared])
+    axes.set_yticks(range(len(compared)), [BY_NAME[f.workload].title for f in compared])
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
-    axes.set_xlabel("this mailer's rate, as a multiple")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} x")
+    axes.xaxis.set_minor_formatter("")
+    axes.set_xlabel("this mailer's rate, as a multiple of the others'")
     axes.grid(axis="x", **_GRID)
     axes.set_axisbelow(True)
     axes.legend(loc="lower right", fontsize=9)
@@ -156,6 +163,10 @@ def _times(found: Found, name: str) -> Series | None:
         return None
     figure = next(iter(ours.figures))
     return ours.figures[figure] / theirs.figures[figure]
+
+
+def _commas(value: float, _: object) -> str:
+    return f"{value:,.0f}"
 
 
 def _main(results: Results) -> Found:
@@ -192,6 +203,3 @@ def draw(results: Results, folder: Path) -> list[Path]:
         plt.close(figure)
         files.append(folder / name)
     return files
-
-
-__all__ = ["PLOTS", "Row", "draw"]

@@ -1,5 +1,6 @@
 """Tables of figures, as rows of text; for the terminal and for Markdown."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from attrs import frozen
@@ -114,12 +115,11 @@ def of_verdicts(results: Results) -> Table:
 
 def of_machine(results: Results) -> Table:
     """List the machine, and the versions of all that took part."""
-    versions = {
-        label: ", ".join(f"{name} {number}" for name, number in has.items())
-        for label, has in results.versions.items()
-        if has
-    }
-    return Table(("", ""), list({**results.machine, **versions}.items()))
+    labels: dict[str, list[str]] = defaultdict(list)
+    for label, has in results.versions.items():
+        labels[", ".join(f"{name} {number}" for name, number in has.items())].append(label)
+    versions = [("; ".join(them), words) for words, them in labels.items() if words]
+    return Table(("", ""), [*results.machine.items(), *versions])
 
 
 __all__ = ["DELIVERED", "Table", "cell", "number", "of_machine", "of_verdicts", "of_workload"]

@@ -2,6 +2,7 @@
 
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from backlog import Backlog
@@ -33,7 +34,7 @@ def measure(session: Session) -> Found:
             one.open(stack)
             one.fill(session.progress)
         for one in session.interleaved(backlogs, NAME):
-            one.work(relay, folder, emails)
+            session.trial(partial(one.work, relay, folder, emails), f"beside {one.name}")
     return Found(NAME, tuple(map(_row, backlogs)), notes=("One worker process.",))
 
 

@@ -65,7 +65,7 @@ class Delivery:
 
 
 MAIN_DELIVERY = Delivery("main", MAIN, names=())
-SMALL_DELIVERY = Delivery("small", SMALL)
+SMALL_DELIVERY = Delivery("small", SMALL, share=0.5)
 LARGE_DELIVERY = Delivery("large", LARGE, share=0.15)
 ATTACHED_DELIVERY = Delivery("attached", ATTACHED, share=0.02)
 SHARED_DELIVERY = Delivery("shared", SHARED, share=0.03)
