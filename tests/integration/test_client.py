@@ -262,7 +262,7 @@ class TestEnqueueMany:
         assert await mailer.enqueue_many([]) == []
 
     async def test_a_stream_is_not_read_far_ahead(self, mailer):
-        """Of a million emails, only a chunk is in memory."""
+        """Of a million emails, only two chunks are in memory."""
         made, most_ahead = 0, 0
         stored = Mailer(settings=mailer.mailer._calls._settings)
 
@@ -275,7 +275,7 @@ class TestEnqueueMany:
                 yield email()
 
         assert len(await mailer.enqueue_many(stream())) == 1000
-        assert most_ahead <= 101
+        assert most_ahead <= 201
         stored.close()
 
     async def test_large_attachments_are_uploaded_as_they_come(self, mailer, settings):
@@ -341,14 +341,14 @@ class TestEnqueueMany:
 
     async def test_the_receipts_of_the_stored_come_with_any_error(self, impatient, own_server):
         def stream():
-            for i in range(250):
-                if i == 150:
+            for i in range(350):
+                if i == 250:  # the first hundred are known to be stored; of the second, who knows
                     own_server.kill()
                 yield email()
 
         with pytest.raises(StoreUnavailable) as raised:
             await impatient.enqueue_many(stream())
-        assert len(raised.value.receipts) == 100
+        assert len(raised.value.receipts) in {100, 200}
 
     async def test_an_email_that_a_stream_fails_to_make_is_named(self, mailer):
         with pytest.raises(InvalidEmail, match=r"emails\[1\]\.to: ") as raised:
