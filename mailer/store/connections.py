@@ -122,7 +122,8 @@ def packed(words: Words) -> bytes:
     emails, which it copies again and again while its buffer grows.
     """
     if len(words) < _FEW:
-        return pack_command(tuple(words))  # type: ignore[arg-type]  # its stub knows one word only
+        whole: bytes = pack_command(tuple(words))  # type: ignore[arg-type]  # its stub knows one word
+        return whole
     pieces = [b"*%d\r\n" % len(words)]
     for word in words:
         if isinstance(word, str):
