@@ -100,7 +100,7 @@ def body(value: str | None) -> str | None:
     if not isinstance(value, str):
         raise InvalidEmail("", f"is a text, not {type(value).__name__}")
     try:
-        value.encode()
+        value.isascii() or value.encode()
     except UnicodeEncodeError as error:
         raise InvalidEmail(
             "", f"can't be encoded: a lone surrogate at character {error.start}"

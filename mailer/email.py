@@ -6,6 +6,7 @@ Nothing here looks at a file or at Redis; what needs settings is checked by ``en
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from email.message import Message as LibraryMessage
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -36,7 +37,7 @@ def _attachments(value: Iterable["Attachment"]) -> tuple["Attachment", ...]:
     return attachments
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # a dict takes all fields at once
 class Email:
     """One email, as an application writes it.
 
@@ -124,12 +125,10 @@ class Email:
         def __init__(self, **fields: Any) -> None:
             # attrs would do the same, but its converters can't name the field, nor its TypeErrors
             # be told from a programmer's
-            for name, value in (_DEFAULTS | fields).items():
-                if name in fields:
-                    value = _converted(name, value)  # noqa: PLW2901 - what was given gives way
-                elif value is attrs.NOTHING:
-                    raise InvalidEmail(name, "is missing")
-                object.__setattr__(self, name, value)
+            if "from_email" not in fields:
+                raise InvalidEmail("from_email", "is missing")
+            given = {name: _converted(name, value) for name, value in fields.items()}
+            self.__dict__.update(_DEFAULTS | given)
             self._check()
 
     @classmethod
@@ -190,7 +189,7 @@ class Email:
             if name.lower() in ours:
                 raise InvalidEmail(f"headers[{name!r}]", "is set by a field of its own as well")
 
-    @property
+    @cached_property
     def recipients(self) -> tuple[Address, ...]:
         """To, Cc and Bcc in this order, each mailbox once."""
         unique: dict[str, Address] = {}
