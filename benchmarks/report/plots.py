@@ -39,7 +39,7 @@ def throughput(axes: Any, results: Results) -> None:
         beyond = series.highest > most  # its bar would make all others too short to be compared
         axes.annotate(
             f"{series.median:,.0f}" + (" →" if beyond else ""),
-            (min(series.highest, most) * 1.01, bar.get_y() + bar.get_height() / 2),
+            (min(series.highest, most) + most * 0.012, bar.get_y() + bar.get_height() / 2),
             va="center",
             fontsize=9,
             fontweight="bold" if row.kind == "ours" else "normal",
