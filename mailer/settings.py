@@ -77,6 +77,13 @@ class Settings(BaseSettings):
     connections: int = Field(
         20, ge=1, le=1000, description="The most SMTP connections of one worker process."
     )
+    late_connections: int | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="That many more while messages wait for late answers; "
+        "without it, six times `MAILER_CONNECTIONS`.",
+    )
     lease_seconds: Seconds = Field(
         60.0,
         description="A worker that dies gives its jobs free after this time; "
