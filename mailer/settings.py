@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         ge=0,
         le=10_000,
         description="That many more while messages wait for late answers; "
-        "without it, six times `MAILER_CONNECTIONS`.",
+        "without it, ten times `MAILER_CONNECTIONS`.",
     )
     lease_seconds: Seconds = Field(
         60.0,

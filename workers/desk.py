@@ -36,7 +36,7 @@ from workers.smtp.pool import pools
 from workers.sources import Sources
 
 log = structlog.get_logger()
-_TIDY_EVERY = 1.0  # seconds
+_TIDY_EVERY = 0.5  # seconds
 
 
 class Desk:

@@ -15,10 +15,10 @@ from mailer.sections import RelaySettings
 from mailer.settings import Settings
 from workers.relays.tokens import Token
 
-# How many times `connections` may be open besides, while messages wait for late answers: as many as
-# are needed where a relay takes 1 s for each message, and never answers 1 % of them within the
-# 600 s for which an answer must be waited for (docs/decisions/0017).
-_LATE = 6
+# How many times `connections` may be open besides, while messages wait for late answers. A relay that
+# takes 1 s for a message and never answers 1 % of them needs 6, for each must be waited for 600 s;
+# and more once those are tried again (docs/decisions/0017).
+_LATE = 10
 _PORTS = {"smtp": 25, "smtps": 465, "lmtp": 24}
 _FORMS = (
     "looks like smtp://user:password@host:587, smtps://host, lmtp://host:24 or "

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
-LEAST = 5.0  # seconds; none is late before
-_TIMES = 5.0  # as long as usual
+LEAST = 3.0  # seconds; none is late before
+_TIMES = 4.0  # as long as usual
 _SHARE = 0.05  # of the newest reply in what is usual
 
 

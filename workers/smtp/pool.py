@@ -128,7 +128,7 @@ class Pool:
         They go on waiting: whoever gives up after the final dot makes duplicates (RFC 1047).
         """
         seats = self.seats
-        if not seats.spare or not seats.awaited:
+        if not seats.spare or not seats.wanted:
             return
         waits = {seat: seat.waits for seat in seats.taken}
         if late := self._lateness.pick(self._now(), waits)[: seats.spare]:

@@ -33,7 +33,7 @@ class Seats(Generic[H]):
         self._order = count()
 
     @property
-    def awaited(self) -> bool:
+    def wanted(self) -> bool:
         """Whether somebody waits for a turn."""
         return any(not turn.done() for _, _, turn, _ in self._waiting)
 
@@ -43,17 +43,16 @@ class Seats(Generic[H]):
         return max(0, self._most - len(self.taken) - len(self.aside))
 
     def take(self, who: H) -> bool:
-        """Take a seat at once, if that is nobody else's turn; tells whether it was done."""
-        if self._waiting or not self._has_room():
+        """Take a seat at once, if one is free; tells whether it was done."""
+        if not self._has_room():  # nobody can be waiting where there is
             return False
         self.taken.add(who)
         return True
 
     async def turn(self, who: H, urgency: int) -> None:
-        """Wait for a seat; the least ``urgency`` comes first."""
+        """Wait for a seat, as none is free; the least ``urgency`` comes first."""
         turn = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (urgency, next(self._order), turn, who))
-        self._admit()  # those before it may all have given up
         try:
             await turn
         except asyncio.CancelledError:
