@@ -38,8 +38,8 @@ class RelaySettings(Section):
         None,
         ge=0,
         le=10_000,
-        description="That many more while messages wait for late answers; else "
-        "`MAILER_LATE_CONNECTIONS`, or 0 where there is `max_connections`.",
+        description="How many more, while messages wait for late answers; else 0 where there is "
+        "`max_connections`, or `MAILER_LATE_CONNECTIONS`, or ten times `connections`.",
     )
     messages_per_connection: int = Field(1000, ge=1, description="Then it is closed.")
     connection_seconds: Seconds = Field(600.0, description="Its age at which it is closed.")

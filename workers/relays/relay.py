@@ -15,9 +15,9 @@ from mailer.sections import RelaySettings
 from mailer.settings import Settings
 from workers.relays.tokens import Token
 
-# How many times `connections` may be open besides, while messages wait for late answers. A relay that
-# takes 1 s for a message and never answers 1 % of them needs 6, for each must be waited for 600 s;
-# and more once those are tried again (docs/decisions/0017).
+# How many times `connections` may be open besides, while messages wait for late answers. A relay
+# that takes 1 s for a message and never answers 1 % of them needs 6, for each must be waited for
+# 600 s; and more once those are tried again (docs/decisions/0017).
 _LATE = 10
 _PORTS = {"smtp": 25, "smtps": 465, "lmtp": 24}
 _FORMS = (

@@ -283,10 +283,11 @@ async def test_a_relay_that_takes_no_more_connections_is_asked_for_no_more(hangi
 
 
 async def test_a_server_that_takes_a_message_slowly_is_not_late_with_its_answer(pooled):
-    reading = asyncio.Event()
+    underway, reading = asyncio.Event(), asyncio.Event()
 
     async def pieces():
         yield b"Subject: hi\r\n\r\n"
+        underway.set()
         await reading.wait()
         yield b"Hello\r\n"
 
@@ -297,12 +298,11 @@ async def test_a_server_that_takes_a_message_slowly_is_not_late_with_its_answer(
         async with pool.seat(1) as seat:
             return await seat.transact(build, check=lambda: None, look=lambda: None)
 
-    async with pooled(limit=1, late=1, late_seconds=0.0) as (server, pool):
-        server.state.commands = []
+    async with pooled(limit=1, late=1, late_seconds=0.0) as (_, pool):
         task = asyncio.create_task(slowly(pool))
-        await until(lambda: "DATA" in server.state.commands)
-        (seat,) = pool.seats.taken
-        await until(lambda: not seat.waits)
+        await underway.wait()
+        before = pool._now()
+        await until(lambda: pool._now() > before)
         other = asyncio.create_task(send(pool))
         await until(lambda: pool.seats.wanted)
         pool.tidy()
