@@ -12,11 +12,13 @@ class Channel(asyncio.Protocol):
     Attributes:
         failure: why nothing more can be said, or None.
         longest_wait: seconds until the replies came that took longest, since it was set to 0.
+        said_goodbye: the server said 421 to something (RFC 5321, section 3.8).
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.failure: str | None = None
         self.longest_wait = 0.0
+        self.said_goodbye = False
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._parser = ReplyParser()
@@ -117,6 +119,7 @@ class Channel(asyncio.Protocol):
                     self.fail(f"the server said what nobody had asked for: {reply}")
                     return
                 self._replies.append(reply)
+                self.said_goodbye = self.said_goodbye or reply.code == 421
         except MalformedReply as error:
             self.fail(str(error))
             return
