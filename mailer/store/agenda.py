@@ -11,7 +11,7 @@ import msgspec
 from mailer.job import Attempt, JobState, Priority, Recipient
 from mailer.message import Message
 from mailer.store import records
-from mailer.store.keys import LANES, STATES, Keys
+from mailer.store.keys import LANES, Keys
 from mailer.store.operation import Argument, Operation, run_command, run_script
 
 
@@ -165,11 +165,10 @@ class Agenda:
                 result.lease.job_id,
                 result.lease.token,
                 result.state,
-                _FIRST_STATE_INDEX + STATES.index(result.state),
                 result.due_ms,
                 result.tries,
-                records.encode(result.recipients),
-                records.encode(result.attempt) if result.attempt else b"",
+                _recipients(result),
+                records.encode_attempt(result.attempt) if result.attempt else b"",
                 result.held,
                 result.crashes,
             ]
@@ -222,8 +221,7 @@ class Agenda:
             digests: of the blobs that were fetched for it.
         """
         keys = [self._keys.job(lease.job_id), self._keys.blob_prefix, self._keys.blob_uses]
-        undated = msgspec.structs.replace(message, date=0)  # that is a field of its own
-        args: list[Argument] = [lease.token, records.encode(undated), *digests]
+        args: list[Argument] = [lease.token, records.encode_message(message), *digests]
         return run_script("pin", keys, args, lambda reply: Pinning(reply.decode()))
 
     def ended_before(self, state: JobState, moment_ms: int, limit: int) -> Operation[list[str]]:
@@ -236,21 +234,26 @@ class Agenda:
     def retire(self, state: JobState, moment_ms: int, ids: Sequence[str]) -> Operation[int]:
         """Forget jobs that ended in ``state`` before ``moment_ms``; the result is their number."""
         keys = [self._keys.blob_prefix, self._keys.blob_uses, self._keys.state(state)]
-        keys += map(self._keys.job, ids)
+        keys += [self._keys.latest_prefix, *map(self._keys.job, ids)]
         return run_script("retire", keys, [state, moment_ms, *ids], int)
 
 
-_FIRST_STATE_INDEX = 5  # in the KEYS of finish.lua
+def _recipients(result: Result) -> bytes:
+    """Write them; once all is done the last attempt need not be told twice."""
+    sent = result.attempt and result.state is JobState.SENT
+    return records.encode_recipients(result.recipients, result.attempt.reply if sent else None)
 
 
 def _assignment(fields: list[Any], now: int) -> Assignment | None:
     """Read one job; None where its record can't be read, which must not stop its neighbours."""
-    job_id, token, tries, date, since, expires, lane, head, message, recipients, crashes = fields
+    name, token, tries, date, since, expires, lane, head, message, recipients, crashes = fields
+    job_id = name.decode()
     try:
+        head = records.decode_head(head, job_id)
         return Assignment(
-            lease=Lease(job_id.decode(), token),
-            head=records.decode_head(head),
-            message=records.dated(message, date),
+            lease=Lease(job_id, token),
+            head=head,
+            message=records.decode_message(message, date, head.message_id),
             recipients=records.decode_recipients(recipients),
             priority=LANES[lane - 1],
             tries=tries,
@@ -260,5 +263,5 @@ def _assignment(fields: list[Any], now: int) -> Assignment | None:
             crashes=crashes,
         )
     except (msgspec.DecodeError, RecursionError, TypeError, ValueError) as error:
-        log.error("the record of job %s can't be read: %s", job_id.decode(), error)
+        log.error("the record of job %s can't be read: %s", job_id, error)
         return None

@@ -36,11 +36,15 @@ local function finish(record, id, lane, from, to)
 end
 
 local function record_interruption(record, job, committed)
-  local attempt = cjson.encode({ n = tonumber(job[6] or 0) + 1, started_at = tonumber(job[13]) / 1000,
-    ended_at = now / 1000, worker = job[12], decision = 'interrupted',
-    phase = committed and 'dot' or nil, relay = committed and committed.relay or nil,
-    reply = committed and LOST or nil })
-  local attempts = (redis.call('HGET', record, 'attempts') or '') .. attempt .. '\n'
+  -- the values of an Attempt, in their order
+  local attempt = { tonumber(job[6] or 0) + 1, tonumber(job[13]) / 1000, 'interrupted', now / 1000,
+    job[12] }
+  if committed then
+    local none = cjson.null
+    attempt[6], attempt[7], attempt[8], attempt[9], attempt[10] =
+      committed.relay, 'dot', none, none, LOST
+  end
+  local attempts = (redis.call('HGET', record, 'attempts') or '') .. cjson.encode(attempt) .. '\n'
   while #attempts > MOST_HISTORY do attempts = string.gsub(attempts, '^[^\n]*\n', '', 1) end
   redis.call('HSET', record, 'attempts', attempts)
 end
@@ -49,9 +53,9 @@ end
 local function end_without(people)
   local accepted, others = false, false
   for _, person in ipairs(people) do
-    if person.state == 'unconfirmed' then return 'unconfirmed' end
-    accepted = accepted or person.state == 'accepted'
-    others = others or person.state ~= 'suppressed'
+    if person[STATE] == 'unconfirmed' then return 'unconfirmed' end
+    accepted = accepted or person[STATE] == 'accepted'
+    others = others or person[STATE] ~= 'suppressed'
   end
   return accepted and 'partially_sent' or others and 'failed' or 'suppressed'
 end
@@ -60,14 +64,14 @@ end
 -- complete, or all where it did not say. Returns what suppression returns.
 local function doubt(recipients, committed)
   local readable, people = pcall(cjson.decode, recipients)
-  if not readable then return recipients, 0, { { state = 'unconfirmed' } } end
+  if not readable then return recipients, 0, { { [STATE] = 'unconfirmed' } } end
   local sent_to, left = {}, 0
   for _, address in ipairs(committed and committed.recipients or {}) do sent_to[address] = true end
   for _, person in ipairs(people) do
-    local state = person.state or 'pending'
+    local state = person[STATE] or 'pending'
     if state == 'pending' or state == 'deferred' then
-      if not committed or sent_to[person.address] then
-        person.state, person.reply, person.not_before = 'unconfirmed', LOST, nil
+      if not committed or sent_to[person[ADDRESS]] then
+        person[STATE], person[REPLY], person[NOT_BEFORE] = 'unconfirmed', LOST, nil
       else
         left = left + 1
       end

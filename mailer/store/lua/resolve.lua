@@ -6,6 +6,7 @@
 --       5 what the person says
 -- Returns  1, or 0 where the job has changed since: the caller looks again
 
+-- include keep
 -- include release
 -- Where memory is full, Redis refuses no write of a script that has written before.
 redis.call('ZREM', KEYS[2], '')
@@ -13,14 +14,17 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local job = redis.call('HMGET', KEYS[1], 'state', 'recipients', 'tries', 'attempts', 'blobs')
 if job[1] ~= 'unconfirmed' or job[2] ~= ARGV[2] then return 0 end
-local attempt = cjson.encode({ n = math.max(tonumber(job[3] or 0), 1), started_at = now / 1000,
-  ended_at = now / 1000, decision = 'resolved', reply = ARGV[5] })
-redis.call('HSET', KEYS[1], 'state', ARGV[4], 'recipients', ARGV[3], 'updated', now,
-  'attempts', (job[4] or '') .. attempt .. '\n')
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('ZADD', KEYS[3], now, ARGV[1])
+local none = cjson.null
+local attempt = cjson.encode({ math.max(tonumber(job[3] or 0), 1), now / 1000, 'resolved',
+  now / 1000, none, none, none, none, none, ARGV[5] })  -- the values of an Attempt, in their order
+local attempts = (job[4] or '') .. attempt .. '\n'
 if ARGV[4] == 'sent' then
   release(job[5], KEYS[4], KEYS[5])
-  redis.call('HDEL', KEYS[1], 'message', 'blobs')
+  keep(KEYS[1], now, ARGV[3], attempts)
+else
+  redis.call('HSET', KEYS[1], 'state', ARGV[4], 'recipients', ARGV[3], 'updated', now,
+    'attempts', attempts)
 end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZADD', KEYS[3], now, ARGV[1])
 return 1
