@@ -239,9 +239,9 @@ class Agenda:
 
 
 def _recipients(result: Result) -> bytes:
-    """Write them; once all is done the last attempt need not be told twice."""
-    sent = result.attempt and result.state is JobState.SENT
-    return records.encode_recipients(result.recipients, result.attempt.reply if sent else None)
+    """Write them, but what the attempt says of them too, where there will be no other attempt."""
+    last = result.attempt if result.state is JobState.SENT else None
+    return records.encode_recipients(result.recipients, last.reply if last else None)
 
 
 def _assignment(fields: list[Any], now: int) -> Assignment | None:

@@ -1,22 +1,21 @@
 """How a job is written into its hash, and read back. JSON only.
 
-Fields of ``job:<id>``: ``state lane created due since expires tries token crashes`` (and, while it is
-sent, ``lease worker started``, and ``committed``: the relay and the recipients of a message that may
-have been completed, see ``commit.lua``), ``updated`` (where that is not ``created``), ``head``,
-``message``, ``recipients``, ``attempts`` (one a line), ``held`` (why it waits, where no attempt says
-so), ``superseded`` (the id of the email that takes its place), ``latest`` (the SHA-256 of its
+Fields of ``job:<id>``: ``state lane created due since expires tries token crashes`` (and, while it
+is sent, ``lease worker``, and ``committed``: the relay and the recipients of a message that may have
+been completed, see ``commit.lua``), ``updated`` (once that is not ``created``), ``head``,
+``message``, ``recipients``, ``attempts`` (one a line), ``held`` (why it waits, where no attempt
+says so), ``superseded`` (the id of the email that takes its place), ``latest`` (the SHA-256 of its
 supersede key), ``blobs`` (the SHA-256 of each), and ``date``: when it was enqueued or is meant to
 leave, in seconds, the same in the Date header of every attempt. The other times are milliseconds
 since 1970; all are by the Redis server's clock.
 
-Recipients and attempts are JSON arrays: their values in the order of the fields, without names, and
-up to the last one that says something; times in seconds. Of a job that was sent no more is kept than
-`Job` shows, in a form of its own: see ``keep.lua``, and `whole`.
+Recipients and attempts are JSON arrays of their values, in the order of the fields and without
+names, up to the last one that says something; times are seconds there. Of a job that was sent only
+what `Job` shows is kept, in a form that takes less memory: see ``keep.lua`` and `whole`.
 """
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import count, takewhile
 from typing import Any
 
 import msgspec
@@ -65,6 +64,11 @@ _message = msgspec.json.Decoder(Message).decode
 _recipients = msgspec.json.Decoder(list[_RecipientRow], strict=False).decode
 _attempt = msgspec.json.Decoder(_AttemptRow, strict=False).decode
 
+_RECIPIENT_TIMES = (Recipient.__struct_fields__.index("not_before"),)
+_ATTEMPT_TIMES = tuple(
+    Attempt.__struct_fields__.index(name) for name in ("started_at", "ended_at", "next_attempt_at")
+)
+_REPLY = Recipient.__struct_fields__.index("reply")
 _LAST = 253_402_300_799_000  # the last second of the year 9999
 _KEPT = (b"created", b"updated", b"lane", b"expires", b"head", b"recipients", b"attempts")
 
@@ -123,16 +127,16 @@ def decode_message(stored: bytes, date: int, message_id: str) -> Message:
 
 
 def encode_recipients(recipients: Sequence[Recipient], said: str | None = None) -> bytes:
-    """Write recipients; for a reply that is ``said``, stored with the attempt, stands an empty one."""
-    rows = [_row(recipient) for recipient in recipients]
-    if said:
-        for row in rows:
-            row[2:3] = ["" if reply == said else reply for reply in row[2:3]]
+    """Write recipients; an empty reply stands for ``said``, which is stored with the attempt."""
+    rows = [_row(recipient, _RECIPIENT_TIMES) for recipient in recipients]
+    for row in rows if said else ():
+        if len(row) > _REPLY and row[_REPLY] == said:
+            row[_REPLY] = ""
     return encode(rows)
 
 
 def decode_recipients(stored: bytes, said: str | None = None) -> tuple[Recipient, ...]:
-    """Read recipients; ``said`` is what the last attempt's reply says."""
+    """Read recipients; ``said`` is the reply of the last attempt."""
     return tuple(
         [
             Recipient(
@@ -145,25 +149,33 @@ def decode_recipients(stored: bytes, said: str | None = None) -> tuple[Recipient
 
 def encode_attempt(attempt: Attempt) -> bytes:
     """Write an attempt."""
-    return encode(_row(attempt))
+    return encode(_row(attempt, _ATTEMPT_TIMES))
 
 
-def _row(of: Recipient | Attempt) -> list[Any]:
-    row = [value.timestamp() if type(value) is datetime else value for value in astuple(of)]
+def decode_attempts(stored: bytes) -> tuple[Attempt, ...]:
+    """Read attempts, one a line."""
+    return tuple(Attempt(*astuple(_attempt(line))) for line in stored.splitlines())
+
+
+def _row(of: Recipient | Attempt, times: Sequence[int]) -> list[Any]:
+    row = list(astuple(of))
+    for place in times:
+        if row[place]:
+            row[place] = row[place].timestamp()
     while not row[-1]:
         row.pop()
     return row
 
 
 def whole(fields: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """Give the record of a sent job, of which ``keep.lua`` made few pieces, the fields of any other."""
-    pieces = takewhile(bool, (fields.get(b"%d" % i) for i in count()))
-    kept = b"".join(piece for piece in pieces if piece)
-    return (
-        fields | dict(zip(_KEPT, kept.split(b"\n", len(_KEPT) - 1), strict=True))
-        if kept
-        else fields
-    )
+    """Give the record of a sent job, cut into pieces by ``keep.lua``, the fields of any other."""
+    pieces: list[bytes] = []
+    while piece := fields.get(b"%d" % len(pieces)):
+        pieces.append(piece)
+    if not pieces:
+        return fields
+    lines = b"".join(pieces).split(b"\n", len(_KEPT) - 1)
+    return fields | dict(zip(_KEPT, lines, strict=True))
 
 
 def decode_job(job_id: str, fields: dict[bytes, bytes]) -> Job:
@@ -171,18 +183,15 @@ def decode_job(job_id: str, fields: dict[bytes, bytes]) -> Job:
     head = decode_head(fields[b"head"], job_id)
     state = JobState(fields[b"state"].decode())
     expires = int(fields.get(b"expires", 0))
-    attempts = tuple(
-        Attempt(*astuple(_attempt(line))) for line in fields.get(b"attempts", b"").splitlines()
-    )
+    attempts = decode_attempts(fields.get(b"attempts", b""))
+    said = attempts[-1].reply if attempts else None
     return Job(
         id=job_id,
         state=state,
         message_id=head.message_id,
         from_email=head.from_email,
         subject=head.subject,
-        recipients=decode_recipients(
-            fields[b"recipients"], attempts[-1].reply if attempts else None
-        ),
+        recipients=decode_recipients(fields[b"recipients"], said),
         attempts=attempts,
         priority=LANES[int(fields[b"lane"]) - 1],
         tags=head.tags,

@@ -29,24 +29,26 @@ local begun, suppress = { now }, suppression(KEYS[15], KEYS[16])
 
 local function finish(record, id, lane, from, to)
   redis.call('HSET', record, 'state', to, 'updated', now)
-  redis.call('HDEL', record, 'lease', 'worker', 'started', 'committed')
+  redis.call('HDEL', record, 'lease', 'worker', 'committed')
   redis.call('ZREM', KEYS[lane], id)
   redis.call('ZREM', KEYS[index[from]], id)
   redis.call('ZADD', KEYS[index[to]], now, id)
 end
 
-local function record_interruption(record, job, committed)
+-- Returns to what the worker that was lost had committed itself, or nothing.
+local function record_interruption(record, tries)
+  local job = redis.call('HMGET', record, 'attempts', 'updated', 'worker', 'committed')
+  local committed, none = job[4] and cjson.decode(job[4]), cjson.null
   -- the values of an Attempt, in their order
-  local attempt = { tonumber(job[6] or 0) + 1, tonumber(job[13]) / 1000, 'interrupted', now / 1000,
-    job[12] }
+  local attempt = { tries + 1, tonumber(job[2]) / 1000, 'interrupted', now / 1000, job[3] }
   if committed then
-    local none = cjson.null
     attempt[6], attempt[7], attempt[8], attempt[9], attempt[10] =
       committed.relay, 'dot', none, none, LOST
   end
-  local attempts = (redis.call('HGET', record, 'attempts') or '') .. cjson.encode(attempt) .. '\n'
+  local attempts = (job[1] or '') .. cjson.encode(attempt) .. '\n'
   while #attempts > MOST_HISTORY do attempts = string.gsub(attempts, '^[^\n]*\n', '', 1) end
   redis.call('HSET', record, 'attempts', attempts)
+  return committed
 end
 
 -- What becomes of a job of which nobody is left to send to.
@@ -83,16 +85,14 @@ end
 for i = 17, #KEYS do
   local record, id = KEYS[i], ARGV[i - 14]
   local job = redis.call('HMGET', record, 'state', 'due', 'lease', 'lane', 'expires', 'tries',
-    'date', 'since', 'head', 'message', 'recipients', 'worker', 'started', 'committed',
-    'superseded', 'crashes')
+    'date', 'since', 'head', 'message', 'recipients', 'superseded', 'crashes', 'token')
   local state, due, expires = job[1], tonumber(job[2] or 0), tonumber(job[5] or 0)
-  local lane, over = tonumber(job[4] or 0), job[15] or (expires > 0 and expires <= now)
+  local lane, over = tonumber(job[4] or 0), job[12] or (expires > 0 and expires <= now)
   local lost = state == 'sending' and tonumber(job[3]) <= now
   local waiting = (state == 'scheduled' or state == 'queued' or state == 'deferred') and due <= now
-  local committed = lost and job[14] and cjson.decode(job[14])
-  local crashes = tonumber(job[16] or 0)
+  local tries, crashes, committed = tonumber(job[6] or 0), tonumber(job[13] or 0), nil
   if lost then
-    record_interruption(record, job, committed)
+    committed = record_interruption(record, tries)
     crashes = redis.call('HINCRBY', record, 'crashes', 1)
   end
   local recipients, left, people = job[11], nil, nil
@@ -116,16 +116,16 @@ for i = 17, #KEYS do
     redis.call('HINCRBY', record, 'token', 1)
     finish(record, id, lane, state, end_without(people))
   elseif waiting or lost then
-    local token = redis.call('HINCRBY', record, 'token', 1)
-    redis.call('HSET', record, 'state', 'sending', 'updated', now, 'started', now,
+    local token = tonumber(job[14] or 0) + 1
+    redis.call('HSET', record, 'state', 'sending', 'token', token, 'updated', now,
       'lease', lease, 'worker', ARGV[2])
-    redis.call('HDEL', record, 'committed')
+    if committed then redis.call('HDEL', record, 'committed') end
     redis.call('ZADD', KEYS[lane], lease, id)
     if not lost then
       redis.call('ZREM', KEYS[index[state]], id)
       redis.call('ZADD', KEYS[index.sending], now, id)
     end
-    begun[#begun + 1] = { id, token, tonumber(job[6] or 0), tonumber(job[7]), tonumber(job[8]),
+    begun[#begun + 1] = { id, token, tries, tonumber(job[7]), tonumber(job[8]),
       expires, lane, job[9], job[10], recipients, crashes }
   end
 end

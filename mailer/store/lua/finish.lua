@@ -25,25 +25,25 @@ local reply, wake = {}, false
 for i = 18, #KEYS do
   local at = (i - 18) * 9
   local record, id, state = KEYS[i], ARGV[at + 1], ARGV[at + 3]
-  local job = redis.call('HMGET', record, 'state', 'token', 'lane', 'attempts', 'blobs',
-    'superseded')
-  if job[2] ~= ARGV[at + 2] then
+  local job = redis.call('HMGET', record, 'token', 'latest', 'superseded', 'created', 'lane',
+    'expires', 'head', 'state', 'attempts', 'blobs')
+  if job[1] ~= ARGV[at + 2] then
     reply[#reply + 1] = 0
-  elseif job[1] ~= 'sending' then
+  elseif job[8] ~= 'sending' then
     reply[#reply + 1] = 1
   else
-    local due, done, lane = tonumber(ARGV[at + 4]), 1, KEYS[1 + tonumber(job[3])]
-    if due > 0 and job[6] then due, state, done = 0, 'canceled', 2 end
-    local attempts = job[4] or ''
+    local due, done, lane = tonumber(ARGV[at + 4]), 1, KEYS[1 + tonumber(job[5])]
+    if due > 0 and job[3] then due, state, done = 0, 'canceled', 2 end
+    local attempts = job[9] or ''
     if ARGV[at + 7] ~= '' then attempts = attempts .. ARGV[at + 7] .. '\n' end
     while #attempts > MOST_HISTORY do attempts = string.gsub(attempts, '^[^\n]*\n', '', 1) end
     if state == 'sent' then
-      release(job[5], KEYS[16], KEYS[17])
-      keep(record, now, ARGV[at + 6], attempts)
+      release(job[10], KEYS[16], KEYS[17])
+      keep(record, job, now, ARGV[at + 6], attempts)
     else
       redis.call('HSET', record, 'state', state, 'updated', now, 'tries', ARGV[at + 5],
         'recipients', ARGV[at + 6], 'attempts', attempts)
-      redis.call('HDEL', record, 'lease', 'worker', 'started', 'committed', 'held')
+      redis.call('HDEL', record, 'lease', 'worker', 'committed', 'held')
       if ARGV[at + 8] ~= '' then redis.call('HSET', record, 'held', ARGV[at + 8]) end
       if ARGV[at + 9] == '0' then redis.call('HDEL', record, 'crashes')
       else redis.call('HSET', record, 'crashes', ARGV[at + 9]) end

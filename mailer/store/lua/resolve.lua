@@ -12,15 +12,16 @@
 redis.call('ZREM', KEYS[2], '')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local job = redis.call('HMGET', KEYS[1], 'state', 'recipients', 'tries', 'attempts', 'blobs')
-if job[1] ~= 'unconfirmed' or job[2] ~= ARGV[2] then return 0 end
+local job = redis.call('HMGET', KEYS[1], 'token', 'latest', 'superseded', 'created', 'lane',
+  'expires', 'head', 'state', 'attempts', 'blobs', 'recipients', 'tries')
+if job[8] ~= 'unconfirmed' or job[11] ~= ARGV[2] then return 0 end
 local none = cjson.null
-local attempt = cjson.encode({ math.max(tonumber(job[3] or 0), 1), now / 1000, 'resolved',
+local attempt = cjson.encode({ math.max(tonumber(job[12] or 0), 1), now / 1000, 'resolved',
   now / 1000, none, none, none, none, none, ARGV[5] })  -- the values of an Attempt, in their order
-local attempts = (job[4] or '') .. attempt .. '\n'
+local attempts = (job[9] or '') .. attempt .. '\n'
 if ARGV[4] == 'sent' then
-  release(job[5], KEYS[4], KEYS[5])
-  keep(KEYS[1], now, ARGV[3], attempts)
+  release(job[10], KEYS[4], KEYS[5])
+  keep(KEYS[1], job, now, ARGV[3], attempts)
 else
   redis.call('HSET', KEYS[1], 'state', ARGV[4], 'recipients', ARGV[3], 'updated', now,
     'attempts', attempts)
