@@ -65,8 +65,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
             ``from_email`` are set then.
     """
 
+    message_id: str
     from_email: Address
-    message_id: str = ""
     date: int = 0
     to: tuple[Address | Group, ...] = ()
     cc: tuple[Address | Group, ...] = ()

@@ -38,14 +38,15 @@ end
 -- Returns to what the worker that was lost had committed itself, or nothing.
 local function record_interruption(record, tries)
   local job = redis.call('HMGET', record, 'attempts', 'updated', 'worker', 'committed')
-  local committed, none = job[4] and cjson.decode(job[4]), cjson.null
+  local committed = job[4] and cjson.decode(job[4])
   -- the values of an Attempt, in their order
-  local attempt = { tries + 1, tonumber(job[2]) / 1000, 'interrupted', now / 1000, job[3] }
+  local attempt = string.format('[%d,%.3f,"interrupted",%.3f,%s', tries + 1, job[2] / 1000,
+    now / 1000, cjson.encode(job[3]))
   if committed then
-    attempt[6], attempt[7], attempt[8], attempt[9], attempt[10] =
-      committed.relay, 'dot', none, none, LOST
+    attempt = attempt .. string.format(',%s,"dot",null,null,"%s"',
+      cjson.encode(committed.relay), LOST)
   end
-  local attempts = (job[1] or '') .. cjson.encode(attempt) .. '\n'
+  local attempts = (job[1] or '') .. attempt .. ']\n'
   while #attempts > MOST_HISTORY do attempts = string.gsub(attempts, '^[^\n]*\n', '', 1) end
   redis.call('HSET', record, 'attempts', attempts)
   return committed

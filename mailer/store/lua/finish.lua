@@ -20,7 +20,7 @@ local MOST_HISTORY = 65536  -- bytes of attempts; beyond it the oldest go
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local index = { queued = 6, deferred = 8, sent = 9, partially_sent = 10, failed = 11,
-  unconfirmed = 12, canceled = 14 }
+  unconfirmed = 12, expired = 13, canceled = 14, suppressed = 15 }
 local reply, wake = {}, false
 for i = 18, #KEYS do
   local at = (i - 18) * 9

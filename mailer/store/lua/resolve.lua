@@ -15,10 +15,10 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local job = redis.call('HMGET', KEYS[1], 'token', 'latest', 'superseded', 'created', 'lane',
   'expires', 'head', 'state', 'attempts', 'blobs', 'recipients', 'tries')
 if job[8] ~= 'unconfirmed' or job[11] ~= ARGV[2] then return 0 end
-local none = cjson.null
-local attempt = cjson.encode({ math.max(tonumber(job[12] or 0), 1), now / 1000, 'resolved',
-  now / 1000, none, none, none, none, none, ARGV[5] })  -- the values of an Attempt, in their order
-local attempts = (job[9] or '') .. attempt .. '\n'
+-- the values of an Attempt, in their order
+local attempt = string.format('[%d,%.3f,"resolved",%.3f,null,null,null,null,null,%s]\n',
+  math.max(tonumber(job[12] or 0), 1), now / 1000, now / 1000, cjson.encode(ARGV[5]))
+local attempts = (job[9] or '') .. attempt
 if ARGV[4] == 'sent' then
   release(job[10], KEYS[4], KEYS[5])
   keep(KEYS[1], job, now, ARGV[3], attempts)

@@ -51,7 +51,7 @@ def file(tmp_path):
 
 
 def message(*attachments):
-    return Message(Address("a@example.com"), "<1@example.com>", attachments=attachments)
+    return Message("<1@example.com>", Address("a@example.com"), attachments=attachments)
 
 
 def in_base64(content):

@@ -22,7 +22,7 @@ def assignment(crashes):
     return Assignment(
         lease=Lease("j", 1),
         head=Head("<m@example.com>", "a@example.com", "s", "a@example.com"),
-        message=Message(Address("a@example.com"), "<m@example.com>"),
+        message=Message("<m@example.com>", Address("a@example.com")),
         recipients=(Recipient(ANN), Recipient(BOB)),
         priority=Priority.NORMAL,
         tries=0,

@@ -28,7 +28,7 @@ def groups(routes, recipients="jm@example.org", sender="shop@example.com", tags=
     job = Assignment(
         lease=Lease("j", 1),
         head=Head("<m@example.com>", sender, "s", sender, relay=relay, tags=tags),
-        message=Message(Address(sender), "<m@example.com>"),
+        message=Message("<m@example.com>", Address(sender)),
         recipients=tuple(map(Recipient, people)),
         priority=Priority.NORMAL,
         tries=0,

@@ -63,7 +63,7 @@ def assignment(states="p", tries=0, retry=None, expires_ms=0, **head):
     return Assignment(
         lease=Lease("j", 7),
         head=Head("<m@example.com>", "a@example.com", "s", "a@example.com", retry=retry, **head),
-        message=Message(Address("a@example.com"), "<m@example.com>"),
+        message=Message("<m@example.com>", Address("a@example.com")),
         recipients=recipients(states),
         priority=Priority.NORMAL,
         tries=tries,
