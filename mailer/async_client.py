@@ -13,7 +13,7 @@ from mailer.email import Email
 from mailer.errors import MailerError
 from mailer.job import Job, JobState, Receipt
 from mailer.settings import Settings
-from mailer.steps import Call, Pause, Reading, Step, Together
+from mailer.steps import Ahead, Answers, Call, Pause, Reading, Step, Together
 from mailer.store.limits import Pace
 from mailer.store.relays import RelayPause
 from mailer.store.runners import AsyncRunner
@@ -37,13 +37,13 @@ class AsyncMailer:
 
     async def enqueue(self, email: Email, *, durable: bool | None = None) -> Receipt:
         """See `Mailer.enqueue`."""
-        return await self._run(self._calls.enqueue(email, durable))
+        return await self._run(self._calls.recording.enqueue(email, durable))
 
     async def enqueue_many(
         self, emails: Iterable[Email], *, durable: bool | None = None
     ) -> list[Receipt]:
         """See `Mailer.enqueue_many`."""
-        return await self._run(self._calls.enqueue_many(emails, durable))
+        return await self._run(self._calls.recording.enqueue_many(emails, durable))
 
     async def get(self, job_id: str) -> Job:
         """See `Mailer.get`."""
@@ -159,6 +159,10 @@ class AsyncMailer:
                 return None
             case Together():
                 return await self._runner.run_many(step.operations)
+            case Ahead():
+                return self._runner.send(step.operations)
+            case Answers():
+                return await step.to
             case Reading():
                 return await asyncio.to_thread(step.work)
             case _:

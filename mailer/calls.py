@@ -4,45 +4,33 @@
 """
 
 import time
-from collections import ChainMap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
 import msgspec
 
 from mailer.email import Email
-from mailer.enqueueing import new_job
 from mailer.errors import (
     AttachmentUnavailable,
     InvalidArgument,
-    InvalidEmail,
-    MailerError,
-    NotDurable,
-    StoreUnavailable,
     WaitTimeout,
     WrongState,
 )
-from mailer.job import Job, JobState, Receipt, Recipient, RecipientState, end_of
+from mailer.job import Job, JobState, Recipient, RecipientState, end_of
 from mailer.message import Message, Source
 from mailer.preview import preview, rendered
+from mailer.recording import Recording
 from mailer.settings import Settings
 from mailer.steps import Call, Pause, Reading, Together
-from mailer.store.blobs import Blobs, MissingBlobs
-from mailer.store.durability import Durability
-from mailer.store.jobs import INLINE_BYTES, Capacity, Jobs, NewJob, StoredJob
+from mailer.store.blobs import Blobs
+from mailer.store.jobs import Capacity, Jobs, StoredJob
 from mailer.store.keys import Keys
 from mailer.store.limits import Limits, Pace
 from mailer.store.records import milliseconds
 from mailer.store.relays import RelayPause, Relays
 from mailer.suppressing import Suppressing
 
-# One Lua call records a chunk of emails: large enough to amortise the round trip, small enough
-# not to keep Redis from answering others (some 10 µs for each email).
-CHUNK_EMAILS = 100
-CHUNK_BYTES = 1024 * 1024
-CHUNK_CONTENTS = 32 * 1024 * 1024  # of large attachments, which are held until they are uploaded
-_MOST_UPLOADS = 5  # of what the store loses as soon as it has it
 _MOST_LISTED = 1_000_000
 _FIRST_LOOK, _LAST_LOOK = 0.01, 0.5  # seconds between looks in `wait`
 
@@ -58,42 +46,11 @@ class Calls:
             idempotency_seconds=settings.idempotency_seconds,
             capacity=Capacity(settings.max_backlog, settings.max_memory_share),
         )
-        self._durability = Durability(settings.durable_replicas, settings.store_timeout_seconds)
-        self._can_be_durable = False  # unknown yet
         self._blobs = Blobs(keys)
         self._relays = Relays(keys)
         self._limits = Limits(keys)
+        self.recording = Recording(settings, keys, self._jobs)
         self.suppressing = Suppressing(keys)
-
-    def enqueue(self, email: Email, durable: bool | None) -> Call[Receipt]:
-        yield from self._prepare(durable)
-        job = yield from self._new_job(email)
-        receipts = yield from self._record([job], durable)
-        return receipts[0]
-
-    def enqueue_many(self, emails: Iterable[Email], durable: bool | None) -> Call[list[Receipt]]:
-        yield from self._prepare(durable)
-        receipts: list[Receipt] = []
-        chunk = _Chunk()
-        mistake: InvalidEmail | None = None
-        try:
-            for email in _up_to_a_mistake(emails):
-                try:
-                    chunk.add((yield from self._new_job(email)))
-                except InvalidEmail as error:
-                    place = len(receipts) + len(chunk.jobs)
-                    mistake = InvalidEmail(f"emails[{place}].{error.field}", error.reason)
-                if chunk.jobs and (chunk.is_full or mistake):
-                    receipts += yield from self._record(chunk.jobs, durable, len(receipts))
-                    chunk = _Chunk()
-                if mistake:
-                    raise mistake
-            if chunk.jobs:
-                receipts += yield from self._record(chunk.jobs, durable, len(receipts))
-        except MailerError as error:
-            error.receipts = [*receipts, *error.receipts]
-            raise
-        return receipts
 
     def get(self, job_id: str) -> Call[Job]:
         stored: StoredJob = yield self._jobs.get(job_id)
@@ -185,44 +142,6 @@ class Calls:
         paused: dict[str, RelayPause] = yield self._relays.pauses()
         return paused
 
-    def _prepare(self, durable: bool | None) -> Call[None]:
-        """Refuse what the server can't do, before anything is stored."""
-        if self._is_durable(durable) and not self._can_be_durable:
-            yield Together(self._durability.requirements())
-            self._can_be_durable = True
-
-    def _is_durable(self, durable: bool | None) -> bool:
-        return self._settings.durable if durable is None else durable
-
-    def _record(
-        self, jobs: Sequence[NewJob], durable: bool | None, first: int | None = None
-    ) -> Call[Sequence[Receipt]]:
-        """Record jobs, and upload first those of their blobs that the store lacks."""
-        contents = ChainMap(*(dict(job.blobs) for job in jobs if job.blobs))
-        for _ in range(_MOST_UPLOADS):
-            answer = yield from self._enqueue(jobs, durable, first)
-            if not isinstance(answer, MissingBlobs):
-                return answer
-            for digest in answer.digests:
-                yield self._blobs.upload(digest, contents[digest])
-        raise StoreUnavailable("Redis loses attachments at once; its maxmemory-policy is to blame")
-
-    def _enqueue(
-        self, jobs: Sequence[NewJob], durable: bool | None, first: int | None
-    ) -> Call[Sequence[Receipt] | MissingBlobs]:
-        answer: Sequence[Receipt] | MissingBlobs
-        enqueue = self._jobs.enqueue(jobs, first=first)
-        if not self._is_durable(durable):
-            answer = yield enqueue
-            return answer
-        # together, for Redis waits for what the same connection has written
-        answer, problem = yield Together([enqueue, self._durability.awaited()])
-        if problem and not isinstance(answer, MissingBlobs):
-            error = NotDurable(problem)
-            error.receipts = answer
-            raise error
-        return answer
-
     def _blob(self, source: Source) -> Call[bytes]:
         content = bytearray()
         while len(content) < source.size:
@@ -231,16 +150,6 @@ class Calls:
                 raise AttachmentUnavailable("the content of an attachment is gone from the store")
             content += part
         return bytes(content)
-
-    def _new_job(self, email: Email | InvalidEmail) -> Call[NewJob]:
-        if isinstance(email, InvalidEmail):
-            raise email
-        if not isinstance(email, Email):
-            raise InvalidEmail("email", f"is an Email, not {type(email).__name__}")
-        if email.text_from_html or any(attachment.path for attachment in email.attachments):
-            job: NewJob = yield Reading(partial(new_job, email, self._settings))
-            return job
-        return new_job(email, self._settings)
 
     def _move(self, job_id: str, due_ms: int) -> Call[None]:
         state, moved = yield self._jobs.reschedule(job_id, due_ms)
@@ -273,39 +182,3 @@ def _resolved(recipients: Sequence[Recipient], *, sent: bool) -> tuple[Recipient
     return tuple(
         msgspec.structs.replace(r, state=known) if r.state is in_doubt else r for r in recipients
     )
-
-
-class _Chunk:
-    """Jobs that are recorded in one call, and how much there is to send for them."""
-
-    def __init__(self) -> None:
-        self.jobs: list[NewJob] = []
-        self._bytes = 0
-        self._contents: dict[str, int] = {}  # those that go by themselves, each once
-
-    def add(self, job: NewJob) -> None:
-        message = job.message
-        texts = (message.text, message.html, message.amp, message.calendar)
-        self._bytes += sum(len(text) for text in texts if text)
-        for digest, content in job.blobs.items():
-            if len(content) <= INLINE_BYTES:
-                self._bytes += len(content)
-            else:
-                self._contents[digest] = len(content)
-        self.jobs.append(job)
-
-    @property
-    def is_full(self) -> bool:
-        return (
-            len(self.jobs) >= CHUNK_EMAILS
-            or self._bytes >= CHUNK_BYTES
-            or sum(self._contents.values()) >= CHUNK_CONTENTS
-        )
-
-
-def _up_to_a_mistake(emails: Iterable[Email]) -> Iterator[Email | InvalidEmail]:
-    """Yield emails and, where making the next one fails as it goes, its mistake as the last."""
-    try:
-        yield from emails
-    except InvalidEmail as error:
-        yield error

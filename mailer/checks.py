@@ -6,6 +6,7 @@ such as ``[2]``, and `Email` puts the field's name before it.
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -60,12 +61,18 @@ def mailbox(value: Any, name: str = "") -> Address:
 
 def sender(value: str | Address) -> Address:
     """Read one address."""
+    return _known_sender(value) if type(value) is str else mailbox(value)
+
+
+@lru_cache(maxsize=256)
+def _known_sender(value: str) -> Address:
+    """Read the address of a sender, of whom most applications have few."""
     return mailbox(value)
 
 
 def optional_sender(value: str | Address | None) -> Address | None:
     """Read one address, or none."""
-    return None if value is None else mailbox(value)
+    return None if value is None else sender(value)
 
 
 def flag(value: bool) -> bool:
@@ -93,7 +100,7 @@ def body(value: str | None) -> str | None:
     if not isinstance(value, str):
         raise InvalidEmail("", f"is a text, not {type(value).__name__}")
     try:
-        value.encode()
+        value.isascii() or value.encode()
     except UnicodeEncodeError as error:
         raise InvalidEmail(
             "", f"can't be encoded: a lone surrogate at character {error.start}"

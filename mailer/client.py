@@ -15,7 +15,7 @@ from mailer.errors import MailerError
 from mailer.job import Job, JobState, Receipt
 from mailer.loading import current_settings
 from mailer.settings import Settings
-from mailer.steps import Call, Pause, Reading, Step, Together
+from mailer.steps import Ahead, Answers, Call, Pause, Reading, Step, Together
 from mailer.store.limits import Pace
 from mailer.store.relays import RelayPause
 from mailer.store.runners import SyncRunner
@@ -56,7 +56,7 @@ class Mailer:
             InvalidSetting: the server can't make it durable; nothing was stored.
             NotDurable: it is stored, and it is unknown whether durably.
         """
-        return self._run(self._calls.enqueue(email, durable))
+        return self._run(self._calls.recording.enqueue(email, durable))
 
     def enqueue_many(
         self, emails: Iterable[Email], *, durable: bool | None = None
@@ -69,7 +69,7 @@ class Mailer:
 
         Whatever it raises, the error's ``receipts`` are those of the emails that are stored.
         """
-        return self._run(self._calls.enqueue_many(emails, durable))
+        return self._run(self._calls.recording.enqueue_many(emails, durable))
 
     def get(self, job_id: str) -> Job:
         """Return what is recorded of a job.
@@ -239,6 +239,10 @@ class Mailer:
                 return None
             case Together():
                 return self._runner.run_many(step.operations)
+            case Ahead():
+                return self._runner.send(step.operations)
+            case Answers():
+                return self._runner.answers(step.to)
             case Reading():
                 return step.work()
             case _:

@@ -6,6 +6,7 @@ Nothing here looks at a file or at Redis; what needs settings is checked by ``en
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from email.message import Message as LibraryMessage
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -36,7 +37,7 @@ def _attachments(value: Iterable["Attachment"]) -> tuple["Attachment", ...]:
     return attachments
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # a dict takes all fields at once
 class Email:
     """One email, as an application writes it.
 
@@ -124,11 +125,10 @@ class Email:
         def __init__(self, **fields: Any) -> None:
             # attrs would do the same, but its converters can't name the field, nor its TypeErrors
             # be told from a programmer's
-            for field in _FIELDS:
-                object.__setattr__(self, field.name, _value(field, fields))
-            if fields:
-                known = ", ".join(field.name for field in _FIELDS if field.name != "prepared")
-                raise InvalidEmail(next(iter(fields)), f"is no field of Email; there are {known}")
+            if "from_email" not in fields:
+                raise InvalidEmail("from_email", "is missing")
+            given = {name: _converted(name, value) for name, value in fields.items()}
+            self.__dict__.update(_DEFAULTS | given)
             self._check()
 
     @classmethod
@@ -176,9 +176,10 @@ class Email:
             raise InvalidEmail(
                 "one_click_unsubscribe", "needs an https URI in list_unsubscribe (RFC 8058)"
             )
-        self._check_headers()
-        if self.delivery not in get_args(Delivery):
-            raise InvalidEmail("delivery", f"is one of {', '.join(get_args(Delivery))}")
+        if self.headers:
+            self._check_headers()
+        if self.delivery not in _DELIVERIES:
+            raise InvalidEmail("delivery", f"is one of {', '.join(_DELIVERIES)}")
 
     def _check_headers(self) -> None:
         ours = {name.lower() for name, _ in self.typed_headers}
@@ -188,7 +189,7 @@ class Email:
             if name.lower() in ours:
                 raise InvalidEmail(f"headers[{name!r}]", "is set by a field of its own as well")
 
-    @property
+    @cached_property
     def recipients(self) -> tuple[Address, ...]:
         """To, Cc and Bcc in this order, each mailbox once."""
         unique: dict[str, Address] = {}
@@ -219,6 +220,9 @@ class Email:
 
 
 _FIELDS = attrs.fields(Email)
+_DEFAULTS = {field.name: field.default for field in _FIELDS}
+_CONVERTERS: dict[str, Any] = {field.name: field.converter for field in _FIELDS}
+_DELIVERIES = get_args(Delivery)
 _X_PRIORITY = {"high": "1", "normal": "3", "low": "5"}  # by the custom of mail programs
 # what `from_message` takes from the message
 _CONTENT = frozenset(
@@ -226,14 +230,14 @@ _CONTENT = frozenset(
 ) | {"prepared"}
 
 
-def _value(field: Any, given: dict[str, Any]) -> Any:
-    """Take a field's value out of ``given``, converted; or its default."""
-    if field.name not in given:
-        if field.default is attrs.NOTHING:
-            raise InvalidEmail(field.name, "is missing")
-        return field.default
-    value = given.pop(field.name)
+def _converted(name: str, value: Any) -> Any:
+    """Check and convert what was given for a field."""
     try:
-        return field.converter(value) if field.converter else value
+        convert = _CONVERTERS[name]
+    except KeyError:
+        known = ", ".join(field for field in _CONVERTERS if field != "prepared")
+        raise InvalidEmail(name, f"is no field of Email; there are {known}") from None
+    try:
+        return convert(value) if convert else value
     except InvalidEmail as error:
-        raise InvalidEmail(field.name + error.field, error.reason) from None
+        raise InvalidEmail(name + error.field, error.reason) from None

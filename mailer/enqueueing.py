@@ -2,7 +2,6 @@
 
 import os
 import time
-import uuid
 
 from mailer.attachments.files import sha256_of
 from mailer.attachments.pinning import pin
@@ -76,7 +75,8 @@ def new_id() -> str:
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
     value = value & ~(0xF << 76) | 7 << 76
     value = value & ~(0x3 << 62) | 2 << 62
-    return str(uuid.UUID(int=value))
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _policy(retry: RetryPolicy | str | None, settings: Settings) -> RetryPolicy | None:

@@ -18,6 +18,20 @@ class Together:
 
 
 @attrs.frozen
+class Ahead:
+    """Plain operations to be sent in one write now; the step's result is for `Answers`."""
+
+    operations: list[Operation[Any]]
+
+
+@attrs.frozen
+class Answers:
+    """What came of operations that were sent by `Ahead`: wait for it."""
+
+    to: Any
+
+
+@attrs.frozen
 class Pause:
     """Let this many seconds pass."""
 
@@ -31,5 +45,5 @@ class Reading:
     work: Callable[[], Any]
 
 
-Step: TypeAlias = Operation[Any] | Together | Pause | Reading
+Step: TypeAlias = Operation[Any] | Together | Ahead | Answers | Pause | Reading
 Call = Generator[Step, Any, T]

@@ -17,6 +17,7 @@ from mailer.job import Attempt, Decision, Job, JobState, Recipient, RecipientSta
 from mailer.loading import load_settings
 from mailer.store.agenda import ENDED, Agenda, Assignment, Result
 from mailer.store.blobs import Blobs
+from mailer.store.connections import Connections
 from mailer.store.jobs import Jobs, NewJob
 from mailer.store.keys import LANES, Keys
 from mailer.store.operation import Operation
@@ -219,6 +220,11 @@ class Store:
 assert len(LANES) == 3, "assert_consistent counts on three lanes"
 
 
+def sync_runner(client: redis.Redis) -> SyncRunner:
+    """Run operations on connections to the server of ``client``."""
+    return SyncRunner(Connections(client.connection_pool.make_connection, 5), 5)
+
+
 def store_on(
     raw: redis.Redis, runner: SyncRunner | AsyncRunner, prefix: str, idempotency_seconds: int = 3600
 ) -> Store:
@@ -231,7 +237,7 @@ def store_on(
 def fake_store(key_prefix: str) -> Store:
     """The store over fakeredis, run synchronously."""
     client = fakeredis.FakeRedis()
-    return store_on(client, SyncRunner(client, timeout=5), key_prefix)
+    return store_on(client, sync_runner(client), key_prefix)
 
 
 @pytest.fixture
@@ -270,7 +276,7 @@ async def store(
         server = fakeredis.FakeServer()
         raw: redis.Redis = fakeredis.FakeRedis(server=server)
         runner = (
-            SyncRunner(fakeredis.FakeRedis(server=server), 5)
+            sync_runner(fakeredis.FakeRedis(server=server))
             if runner_kind == "sync"
             else AsyncRunner(fakeredis.FakeAsyncRedis(server=server, max_connections=500), 5)
         )

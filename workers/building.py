@@ -68,12 +68,13 @@ class Builder:
             draft = build(message, attached, eight_bit=eight_bit, utf8_headers=smtputf8)
         if self.keys:
             draft = await self._signed(draft, message, contents)
-        _require_room(draft.size, extensions)
+        size = draft.size
+        _require_room(size, extensions)
         segments: list[Segment] = [
             part if isinstance(part, bytes) else partial(contents.chunks, part)
             for part in draft.segments()
         ]
-        return Envelope(sender, recipients, smtputf8, draft.size, _reports(job)), segments
+        return Envelope(sender, recipients, smtputf8, size, _reports(job)), segments
 
     async def _signed(self, draft: Draft, message: Message, contents: Contents) -> Draft:
         """Put DKIM signatures before the header, by the keys of the author's domain."""

@@ -175,8 +175,7 @@ class Courier:
 
     def _give(self, dispatcher: str, ticket: str) -> None:
         if dispatcher:
-            for operation in self._desk.agenda.give_ticket(dispatcher, ticket):
-                self._desk.later(operation)
+            self._desk.later(*self._desk.agenda.give_ticket(dispatcher, ticket))
 
     def _serve(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run what must not end before it is canceled."""

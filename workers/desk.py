@@ -1,7 +1,7 @@
 """All that it takes to deliver jobs in one process, on one event loop."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -111,9 +111,9 @@ class Desk:
         """Give the contents of some messages' attachments."""
         return Contents(self._sources, self._budget, messages)
 
-    def later(self, operation: Operation[Any]) -> None:
-        """Run what nobody waits for, and nothing depends on."""
-        self.keep(self._unless_away(operation))
+    def later(self, *operations: Operation[Any]) -> None:
+        """Run what nobody waits for, and nothing depends on, in one round trip."""
+        self.keep(self._unless_away(operations))
 
     def keep(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside all else."""
@@ -128,9 +128,9 @@ class Desk:
         await canceled(self._background)
         await self.runner.close()
 
-    async def _unless_away(self, operation: Operation[Any]) -> None:
+    async def _unless_away(self, operations: Sequence[Operation[Any]]) -> None:
         try:
-            await self.runner.run(operation)
+            await self.runner.run_many(operations)
         except StoreUnavailable as error:
             log.debug("not written", reason=str(error))
 

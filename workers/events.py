@@ -5,13 +5,18 @@ address, as in ``550 <jm@example.org> unknown``; those are blanked.
 """
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import structlog
 from celery import Celery
+from celery.events.event import get_exchange
+from celery.utils.time import utcoffset
+from kombu.entity import TRANSIENT_DELIVERY_MODE
 
 from mailer.job import Decision, JobState
 from mailer.store.agenda import Assignment, Result
@@ -29,8 +34,8 @@ class TaskEvents:
 
     def __init__(self, app: Celery, hostname: str) -> None:
         self._app = app
-        self._hostname = hostname
-        self._waiting: list[tuple[str, dict[str, Any]]] = []
+        self._sender = {"hostname": hostname, "pid": os.getpid(), "utcoffset": utcoffset()}
+        self._waiting: list[dict[str, Any]] = []
 
     def began(self, jobs: Sequence[Assignment]) -> None:
         """Announce jobs that this worker has begun."""
@@ -82,18 +87,26 @@ class TaskEvents:
                 self._waiting = (events + self._waiting)[-_MOST_WAITING:]
 
     def _add(self, kind: str, uuid: str, now: float, **fields: Any) -> None:
-        self._waiting.append((kind, {"uuid": uuid, "timestamp": now, **fields}))
+        event = {"type": kind, "uuid": uuid, "timestamp": now, **fields, **self._sender}
+        self._waiting.append(event)
 
-    def _publish(self, events: list[tuple[str, dict[str, Any]]]) -> None:
-        # one message for all of them, as Celery's own workers do ("task-multi")
-        with self._app.connection_for_write() as connection:
-            dispatcher = self._app.events.Dispatcher(
-                connection,
-                hostname=self._hostname,
-                buffer_while_offline=False,
-                buffer_group={"task"},
-                buffer_limit=len(events) + 1,
+    def _publish(self, events: list[dict[str, Any]]) -> None:
+        """Publish one message for all of them, as Celery's own workers do ("task-multi").
+
+        Not by Celery's dispatcher: its way through kombu costs four times as much an event.
+        """
+        for event in events:
+            event["clock"] = self._app.clock.forward()
+        with self._app.producer_pool.acquire(block=True) as producer:
+            exchange = get_exchange(producer.connection, self._app.conf.event_exchange)
+            producer.publish(
+                msgspec.json.encode(events),
+                content_type="application/json",
+                content_encoding="utf-8",
+                exchange=exchange.name,
+                routing_key="task.multi",
+                declare=[exchange],
+                delivery_mode=TRANSIENT_DELIVERY_MODE,
+                headers={"hostname": self._sender["hostname"]},
+                retry=False,
             )
-            for kind, fields in events:
-                dispatcher.send(kind, **fields)
-            dispatcher.flush(errors=False)

@@ -1,11 +1,19 @@
 """The workers' log lines: through Celery's own logging, so that its options hold for them too."""
 
+import logging
+
 import structlog
 
 from mailer.job import Decision
 from mailer.store.agenda import Result
 
-log = structlog.get_logger()
+_LEVELS = {
+    Decision.SENT: logging.DEBUG,
+    Decision.FAIL: logging.WARNING,
+    Decision.INTERRUPTED: logging.WARNING,
+}
+_logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 def configure_logs() -> None:
@@ -29,9 +37,11 @@ def log_result(result: Result) -> None:
     if attempt is None:
         log.info("handed back", job=result.lease.job_id)
         return
-    loud = {Decision.FAIL: log.warning, Decision.INTERRUPTED: log.warning}
-    level = {Decision.SENT: log.debug, **loud}.get(attempt.decision, log.info)
-    level(
+    level = _LEVELS.get(attempt.decision, logging.INFO)
+    if not _logger.isEnabledFor(level):  # known here, before the words are put together
+        return
+    log.log(
+        level,
         result.state,
         job=result.lease.job_id,
         attempt=attempt.n,

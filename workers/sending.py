@@ -6,6 +6,7 @@ from functools import partial
 from itertools import count
 
 import attrs
+import msgspec
 
 from mailer.errors import AttachmentUnreachable, StoreUnavailable
 from mailer.message import Message
@@ -36,16 +37,14 @@ _PATIENCE = 3
 _LEAD = 0.3  # seconds before its turn at which a job is put back on the agenda
 
 
-@attrs.frozen
-class Hold:
+class Hold(msgspec.Struct, frozen=True):
     """Why some recipients can't be sent to now, and in how many seconds perhaps."""
 
     seconds: float
     reason: str
 
 
-@attrs.frozen
-class Parcel:
+class Parcel(msgspec.Struct, frozen=True):
     """What goes out in one transaction.
 
     Attributes:
@@ -126,7 +125,8 @@ class Sender:
                             return self._turned_away(turn)
                         given = turn
                     if (wait := self._wait(given)) <= _AT_HAND:
-                        await asyncio.sleep(wait)
+                        if wait:
+                            await asyncio.sleep(wait)
                         try:
                             in_time = given if next(tries) < _PATIENCE else None
                             return await self._transact(parcel, message, batch, seat, in_time)
@@ -189,12 +189,13 @@ class Sender:
 
     def _learn(self, parcel: Parcel, outcome: Outcome) -> None:
         """Send less to those who said so, and a little more to those who took a message."""
-        relay, slower, faster = f"relay {parcel.relay}", dict[str, str](), set[str]()
+        relay, paced = f"relay {parcel.relay}", bool(self.limiter.paces)
+        slower, faster = dict[str, str](), set[str]()
         for recipient, judgement in zip(parcel.recipients, outcome.judgements, strict=True):
             if judgement.verdict is Verdict.THROTTLED:
                 of_relay = outcome.phase is Phase.MAIL
                 slower[relay if of_relay else self._name_for(recipient)] = judgement.reply
-            elif judgement.verdict is Verdict.ACCEPTED and self.limiter.paces:
+            elif paced and judgement.verdict is Verdict.ACCEPTED:
                 faster |= {relay, self._name_for(recipient)}
         for name, reply in slower.items():
             self.limiter.slow_down(name, reply)

@@ -7,63 +7,79 @@ that does not answer in time is not asked twice.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
+import attrs
 import redis
 import redis.asyncio
+from hiredis import pack_command
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 
 from mailer.errors import InvalidSetting, QueueFull, StoreUnavailable
+from mailer.store.connections import MOST, Connections, Sent
 from mailer.store.operation import Argument, Operation
 
 T = TypeVar("T")
-_MOST_CONNECTIONS = 50  # of one client; further calls wait for one, within the store timeout
+
+
+@attrs.frozen
+class SentOperations(Generic[T]):
+    """Operations under way, of a `SyncRunner`."""
+
+    operations: Sequence[Operation[T]]
+    sent: Sent
+
+    def cancel(self) -> None:
+        """Wait for no answer; nobody knows then what came of them."""
+        self.sent.cancel()
 
 
 class SyncRunner:
-    """Runs operations on a pool of blocking connections; safe to share between threads."""
+    """Runs operations on blocking connections; safe to share between threads."""
 
-    def __init__(self, client: "redis.Redis", timeout: float) -> None:
-        self._client = client
+    def __init__(self, connections: Connections, timeout: float) -> None:
+        self._connections = connections
         self.timeout = timeout
 
     @classmethod
     def connect(cls, url: str, timeout: float) -> "SyncRunner":
         """Prepare connections to ``url``; none is made before the first operation."""
         retry = redis.retry.Retry(NoBackoff(), 1, (redis.exceptions.ConnectionError,))
-        pool = _pool(redis.BlockingConnectionPool, url, retry, timeout)
-        return cls(redis.Redis.from_pool(pool), timeout)
+        pool = _pool(redis.ConnectionPool.from_url, url, retry, timeout)
+        return cls(Connections(pool.make_connection, timeout), timeout)
 
     def run(self, operation: Operation[T]) -> T:
         """Run one operation."""
-        with _translated(self.timeout):
-            try:
-                reply = self._client.execute_command(*operation.words)  # type: ignore[no-untyped-call]
-            except NoScriptError:
-                reply = self._client.execute_command(*operation.full_words)  # type: ignore[no-untyped-call]
-        return operation.parse(reply)
+        return self.run_many([operation])[0]
 
     def run_many(self, operations: Sequence[Operation[T]]) -> list[T]:
         """Run operations in one round trip, on one connection (they are not atomic together)."""
+        return self.answers(self.send(operations))
+
+    def send(self, operations: Sequence[Operation[T]]) -> SentOperations[T]:
+        """Send operations, as `run_many`, and do not wait for `answers`."""
+        with _translated(self.timeout):
+            commands = [operation.words for operation in operations]
+            return SentOperations(operations, self._connections.send(commands))
+
+    def answers(self, under_way: SentOperations[T]) -> list[T]:
+        """Wait for the answers to what was sent."""
+        operations = under_way.operations
         with _translated(self.timeout):
             try:
-                replies = self._run_all([operation.words for operation in operations])
+                replies = _without_errors(under_way.sent.replies())
             except NoScriptError:
-                replies = self._run_all([operation.full_words for operation in operations])
+                again = self._connections.send([each.full_words for each in operations])
+                replies = _without_errors(again.replies())
         return [operation.parse(r) for operation, r in zip(operations, replies, strict=True)]
-
-    def _run_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-        return _without_errors(pipeline.execute(raise_on_error=False))
 
     def close(self) -> None:
         """Close every connection."""
-        self._client.close()
+        self._connections.close()
 
 
 class AsyncRunner:
@@ -77,7 +93,12 @@ class AsyncRunner:
     def connect(cls, url: str, timeout: float) -> "AsyncRunner":
         """Prepare connections to ``url``; none is made before the first operation."""
         retry = redis.asyncio.retry.Retry(NoBackoff(), 1, (redis.exceptions.ConnectionError,))
-        pool = _pool(redis.asyncio.BlockingConnectionPool, url, retry, timeout)
+        # whose callers wait for a connection, where all are in use
+        blocking = partial(
+            redis.asyncio.BlockingConnectionPool.from_url, max_connections=MOST, timeout=timeout
+        )
+        pool = _pool(blocking, url, retry, timeout)
+        pool.connection_class = type("Packing", (_Packing, pool.connection_class), {})
         return cls(redis.asyncio.Redis.from_pool(pool), timeout)
 
     async def run(self, operation: Operation[T], *, timeout: float | None = None) -> T:  # noqa: ASYNC109 - the bound is part of the promise
@@ -101,6 +122,10 @@ class AsyncRunner:
                     replies = await self._run_all([each.full_words for each in operations])
         return [operation.parse(r) for operation, r in zip(operations, replies, strict=True)]
 
+    def send(self, operations: Sequence[Operation[T]]) -> "asyncio.Task[list[T]]":
+        """Start operations, as `run_many`, and do not wait for the answers."""
+        return asyncio.create_task(self.run_many(operations))
+
     async def _run_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
         for command in commands:
@@ -112,10 +137,20 @@ class AsyncRunner:
         await self._client.aclose()
 
 
-def _pool(kind: Any, url: str, retry: Any, timeout: float) -> Any:
-    """Make a pool whose callers wait for a connection where all are in use."""
+class _Packing:
+    """Has commands packed by hiredis, as redis-py does on its blocking connections only."""
+
+    def pack_command(self, *words: Argument) -> list[bytes]:
+        return [pack_command(words)]  # type: ignore[arg-type]  # its stub knows one word only
+
+    def pack_commands(self, commands: Iterable[Sequence[Argument]]) -> list[bytes]:
+        return [packed for words in commands for packed in self.pack_command(*words)]
+
+
+def _pool(make: Callable[[str], Any], url: str, retry: Any, timeout: float) -> Any:
+    """Make what makes connections."""
     try:
-        pool = kind.from_url(url, max_connections=_MOST_CONNECTIONS, timeout=timeout)
+        pool = make(url)
         # on top of what the URL's query may say
         pool.connection_kwargs |= {
             "socket_timeout": timeout,

@@ -1,6 +1,9 @@
 """`Mailer` and `AsyncMailer` against a real server: the same promises for both."""
 
 import asyncio
+import subprocess
+import sys
+import textwrap
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -262,7 +265,7 @@ class TestEnqueueMany:
         assert await mailer.enqueue_many([]) == []
 
     async def test_a_stream_is_not_read_far_ahead(self, mailer):
-        """Of a million emails, only a chunk is in memory."""
+        """Of a million emails, only two chunks are in memory."""
         made, most_ahead = 0, 0
         stored = Mailer(settings=mailer.mailer._calls._settings)
 
@@ -275,7 +278,7 @@ class TestEnqueueMany:
                 yield email()
 
         assert len(await mailer.enqueue_many(stream())) == 1000
-        assert most_ahead <= 101
+        assert most_ahead <= 201
         stored.close()
 
     async def test_large_attachments_are_uploaded_as_they_come(self, mailer, settings):
@@ -341,14 +344,14 @@ class TestEnqueueMany:
 
     async def test_the_receipts_of_the_stored_come_with_any_error(self, impatient, own_server):
         def stream():
-            for i in range(250):
-                if i == 150:
+            for i in range(350):
+                if i == 250:  # the first hundred are known to be stored; of the second, who knows
                     own_server.kill()
                 yield email()
 
         with pytest.raises(StoreUnavailable) as raised:
             await impatient.enqueue_many(stream())
-        assert len(raised.value.receipts) == 100
+        assert len(raised.value.receipts) in {100, 200}
 
     async def test_an_email_that_a_stream_fails_to_make_is_named(self, mailer):
         with pytest.raises(InvalidEmail, match=r"emails\[1\]\.to: ") as raised:
@@ -653,3 +656,27 @@ async def test_a_preview_stores_nothing_and_needs_no_server(kind, tmp_path):
     )
     assert prepared.endswith(b"MIME-Version: 1.0\r\n\r\nx\r\n")
     await either.close()
+
+
+def test_processes_that_were_forked_from_one_mailer_do_not_meet(settings):
+    """As with servers that load the application before they fork: each gets its own replies."""
+    script = """
+        import os, sys
+        from mailer import Email, Mailer, load_settings
+        mailer = Mailer(settings=load_settings(redis_url=sys.argv[1], key_prefix=sys.argv[2]))
+        mailer.counts()  # connects
+        child = os.fork() == 0
+        for i in range(300):
+            to = f"{'child' if child else 'parent'}{i}@example.org"
+            receipt = mailer.enqueue(Email(from_email="shop@example.com", to=to, text="Hi"))
+            assert mailer.get(receipt.id).recipients[0].address == to
+        if child:
+            os._exit(0)
+        sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+    """
+    arguments = [settings.redis_url.get_secret_value(), settings.key_prefix]
+    run = [sys.executable, "-c", textwrap.dedent(script), *arguments]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    with Mailer(settings=settings) as mailer:
+        assert mailer.counts()[JobState.QUEUED] == 600

@@ -46,6 +46,7 @@ from mailer.store.agenda import (
     Recorded,
     Result,
 )
+from mailer.store.connections import Connections
 from mailer.store.jobs import Jobs, NewJob
 from mailer.store.keys import LANES, Keys
 from mailer.store.runners import SyncRunner
@@ -113,7 +114,7 @@ class Protocol(RuleBasedStateMachine):
         self.now = START_MS
         server_mixin.time = SimpleNamespace(time=lambda: self.now / 1000)
         self.raw = fakeredis.FakeRedis()
-        self.runner = SyncRunner(self.raw, 5)
+        self.runner = SyncRunner(Connections(self.raw.connection_pool.make_connection, 5), 5)
         keys = Keys("p")
         self.keys, self.jobs, self.agenda = keys, Jobs(keys, idempotency_seconds=9), Agenda(keys)
         self.suppressions = Suppressions(keys)

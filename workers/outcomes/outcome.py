@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import chain, repeat
 
-import attrs
+import msgspec
 
 from workers.outcomes.rules import (
     ACCEPTED,
@@ -57,8 +57,7 @@ _WORST_LAST = (
 )
 
 
-@attrs.frozen
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """A verdict on one recipient, the words that led to it, and the rule that they fit."""
 
     verdict: Verdict
@@ -71,8 +70,7 @@ class Judgement:
         return self.rule.bad_address
 
 
-@attrs.frozen
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What became of a transaction.
 
     Attributes:
@@ -95,8 +93,7 @@ class Outcome:
     at_once: bool = False
 
 
-@attrs.frozen
-class _Word:
+class _Word(msgspec.Struct, frozen=True):
     """A reply to a phase, or that there was none; and what is made of it."""
 
     phase: Phase
@@ -106,6 +103,9 @@ class _Word:
 
 def classify(transcript: Transcript, recipients: int, rules: Sequence[Rule] = RULES) -> Outcome:
     """Judge a transaction with that many recipients."""
+    if word := _taken_by_all(transcript, recipients, rules):
+        said = word.judgement
+        return Outcome(word.phase, [said] * recipients, word.reply, said.reply, said.rule)
     for phase, reply in transcript.heard:
         taken = reply.intermediate if phase is Phase.DATA else reply.positive
         if not taken and (rule := find(rules, phase, reply)).action is Action.RELAY_FAULT:
@@ -123,6 +123,17 @@ def classify(transcript: Transcript, recipients: int, rules: Sequence[Rule] = RU
         worst.judgement.rule,
         at_once=transcript.phase is Phase.DOT and len(transcript.recipients) < recipients,
     )
+
+
+def _taken_by_all(transcript: Transcript, recipients: int, rules: Sequence[Rule]) -> _Word | None:
+    """Give the one word on all where nobody objected, as mostly: there is no more to weigh."""
+    final, mail = transcript.final, transcript.mail
+    if transcript.lmtp or not (final and final.positive and mail and mail.positive):
+        return None
+    taken = len(transcript.recipients) == recipients and all(
+        reply.positive for reply in transcript.recipients
+    )
+    return _judged(Phase.DOT, final, transcript, rules) if taken else None
 
 
 def broken_relay(phase: Phase, reply: Reply | None, reason: str, recipients: int) -> Outcome:

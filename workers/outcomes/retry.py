@@ -1,20 +1,18 @@
 """When to try again, or that it is over: a pure decision, made in one place."""
 
-import attrs
+import msgspec
 
 from mailer.retry import RetryPolicy
 
 
-@attrs.frozen
-class Retry:
+class Retry(msgspec.Struct, frozen=True):
     """Try again after this many milliseconds, and why just then."""
 
     delay_ms: int
     because: str
 
 
-@attrs.frozen
-class GiveUp:
+class GiveUp(msgspec.Struct, frozen=True):
     """Try no more."""
 
     reason: str

@@ -3,7 +3,6 @@
 from collections.abc import Container, Mapping, Sequence
 from itertools import islice
 
-import attrs
 import msgspec
 
 from mailer.job import Attempt, Decision, JobState, Recipient, RecipientState, end_of
@@ -34,8 +33,7 @@ _MOST_REPLIES = 20  # kept with an attempt
 _OPEN = frozenset({RecipientState.PENDING, RecipientState.DEFERRED})
 
 
-@attrs.frozen
-class Circumstances:
+class Circumstances(msgspec.Struct, frozen=True):
     """What a decision depends on besides the outcome.
 
     Attributes:
@@ -105,8 +103,7 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances, tried: Seque
     return Result(job.lease, state, due, tries, recipients, attempt, bad_addresses=bad)
 
 
-@attrs.frozen
-class _Step:
+class _Step(msgspec.Struct, frozen=True):
     """What comes next for those who were tried and are left.
 
     Attributes:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Container, Mapping, Sequence
 
 import attrs
+import msgspec
 
 from mailer.errors import InvalidSetting
 from mailer.sections import LimitSettings
@@ -18,8 +19,7 @@ _LEEWAY = 0.99  # of an interval: a message that is late by less never makes one
 EACH = "*"
 
 
-@attrs.frozen
-class Limited:
+class Limited(msgspec.Struct, frozen=True):
     """Recipients who may share a transaction, as far as limits go.
 
     Attributes:

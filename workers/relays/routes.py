@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 import attrs
+import msgspec
 
 from mailer.address import Address
 from mailer.errors import InvalidEmail, InvalidSetting
@@ -13,8 +14,7 @@ from mailer.store.agenda import Assignment
 from workers.relays.relay import Relay
 
 
-@attrs.frozen
-class Group:
+class Group(msgspec.Struct, frozen=True):
     """Recipients that may share a transaction.
 
     Attributes:

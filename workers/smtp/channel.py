@@ -11,10 +11,12 @@ class Channel(asyncio.Protocol):
 
     Attributes:
         failure: why nothing more can be said, or None.
+        said_goodbye: the server said 421 to something (RFC 5321, section 3.8).
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.failure: str | None = None
+        self.said_goodbye = False
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._parser = ReplyParser()
@@ -108,6 +110,7 @@ class Channel(asyncio.Protocol):
                     self.fail(f"the server said what nobody had asked for: {reply}")
                     return
                 self._replies.append(reply)
+                self.said_goodbye = self.said_goodbye or reply.code == 421
         except MalformedReply as error:
             self.fail(str(error))
             return

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
-import attrs
+import msgspec
 
 # RFC 5321 wants 512 bytes per line; servers write longer ones, and an attacker endless ones.
 MAX_LINE = 4096
@@ -16,8 +17,7 @@ class MalformedReply(Exception):
     """What came is no SMTP reply, or has no end."""
 
 
-@attrs.frozen
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """One reply, its lines joined with spaces.
 
     Attributes:
@@ -77,17 +77,31 @@ class ReplyParser:
     def _take(self, line: bytes) -> Reply | None:
         if len(line) > MAX_LINE:
             raise MalformedReply(f"a line of the reply is over {MAX_LINE} bytes long")
-        code, separator, text = line[:3], line[3:4], line[4:]
-        is_code = len(code) == 3 and code.isdigit() and b"200" <= code <= b"599"
-        if not (is_code and separator in (b" ", b"-", b"")):
-            raise MalformedReply(f"no SMTP reply: {line[:60]!a}")
-        self._lines.append(text.decode("utf-8", "backslashreplace").strip())
-        if separator == b"-":
+        if line[3:4] != b"-" and not self._lines:
+            return _reply(line)
+        code, text = _cut(line)
+        self._lines.append(text)
+        if line[3:4] == b"-":
             if len(self._lines) >= MAX_LINES:
                 raise MalformedReply(f"the reply has over {MAX_LINES} lines")
             return None
         text_of_all, self._lines = " ".join(self._lines), []
-        return Reply.of(int(code), text_of_all)
+        return Reply.of(code, text_of_all)
+
+
+@lru_cache(maxsize=256)
+def _reply(line: bytes) -> Reply:
+    """Read a reply of one line; a server says the same to every MAIL and RCPT."""
+    return Reply.of(*_cut(line))
+
+
+def _cut(line: bytes) -> tuple[int, str]:
+    """Cut a line into code and text."""
+    code, separator, text = line[:3], line[3:4], line[4:]
+    is_code = len(code) == 3 and code.isdigit() and b"200" <= code <= b"599"
+    if not (is_code and separator in (b" ", b"-", b"")):
+        raise MalformedReply(f"no SMTP reply: {line[:60]!a}")
+    return int(code), text.decode("utf-8", "backslashreplace").strip()
 
 
 def _shown(text: str) -> str:

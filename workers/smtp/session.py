@@ -101,7 +101,7 @@ class Session:
             # canceled, or no more to read: what is left of it must not meet the next transaction
             self._channel.fail("the transaction was cut off")
             raise
-        if any(reply.code == 421 for _, reply in transcript.heard):
+        if self._channel.said_goodbye:
             self._channel.fail("the server is closing the connection")  # or will, at any moment
         return transcript
 

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from enum import StrEnum
 from typing import TypeAlias
 
-import attrs
+import msgspec
 
 from workers.smtp.replies import Reply
 
@@ -28,8 +28,7 @@ class Phase(StrEnum):
     DOT = "dot"
 
 
-@attrs.frozen
-class Dsn:
+class Dsn(msgspec.Struct, frozen=True):
     """Which delivery reports the sender wants (RFC 3461).
 
     Attributes:
@@ -54,8 +53,7 @@ class Dsn:
         return f"{notify} ORCPT=rfc822;{_xtext(recipient)}" if recipient.isascii() else notify
 
 
-@attrs.frozen
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """Who sends to whom, as SMTP takes it (RFC 5321, section 2.3.1).
 
     Attributes:
@@ -87,8 +85,7 @@ class Envelope:
         return [line.encode() for line in (mail, *people)]
 
 
-@attrs.frozen
-class Transcript:
+class Transcript(msgspec.Struct, frozen=True):
     """What was said in one transaction.
 
     Attributes:

@@ -1,4 +1,4 @@
-import attrs
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -202,7 +202,7 @@ FAULTS = {
         421,
     ),
     "421 for one recipient of LMTP, and the reply for the other lost": (
-        attrs.evolve(heard(OK, [OK, OK], GO, BUSY, failure=CLOSED), lmtp=True),
+        msgspec.structs.replace(heard(OK, [OK, OK], GO, BUSY, failure=CLOSED), lmtp=True),
         [UNTRIED, LOST],
         421,
     ),

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime
 
 import attrs
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -317,7 +318,7 @@ def test_what_is_unknown_is_sent_again_or_not_as_was_asked(states, heard, at_lea
 
 def test_a_message_that_no_word_was_heard_of_goes_again_at_once_but_only_once():
     """The server had closed a warm connection; should it do so again, it is given time."""
-    lost = attrs.evolve(outcome(UNKNOWN), at_once=True)
+    lost = msgspec.structs.replace(outcome(UNKNOWN), at_once=True)
     result = settle(assignment(), lost, circumstances())
     assert (result.due_ms, result.tries, result.attempt.decision) == (NOW, 1, "retry")
     assert "before the server had come to the message" in result.attempt.because

@@ -1,0 +1,203 @@
+"""Emails on their way into the store: one by one, or in chunks of which two are in work at once."""
+
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import attrs
+
+from mailer.email import Email
+from mailer.enqueueing import new_job
+from mailer.errors import InvalidEmail, MailerError, NotDurable, StoreUnavailable
+from mailer.job import Receipt
+from mailer.settings import Settings
+from mailer.steps import Ahead, Answers, Call, Reading, Together
+from mailer.store.blobs import Blobs, MissingBlobs
+from mailer.store.durability import Durability
+from mailer.store.jobs import INLINE_BYTES, Jobs, NewJob
+from mailer.store.keys import Keys
+from mailer.store.operation import Operation
+
+# One Lua call records a chunk of emails: large enough to amortise the round trip, small enough
+# not to keep Redis from answering others (some 10 µs for each email).
+CHUNK_EMAILS = 100
+CHUNK_BYTES = 1024 * 1024
+CHUNK_CONTENTS = 16 * 1024 * 1024  # of large attachments, which are held until they are uploaded
+_MOST_UPLOADS = 5  # of what the store loses as soon as it has it
+
+
+class Recording:
+    """The calls that enqueue."""
+
+    def __init__(self, settings: Settings, keys: Keys, jobs: Jobs) -> None:
+        self._settings = settings
+        self._jobs = jobs
+        self._blobs = Blobs(keys)
+        self._durability = Durability(settings.durable_replicas, settings.store_timeout_seconds)
+        self._can_be_durable = False  # unknown yet
+
+    def enqueue(self, email: Email, durable: bool | None) -> Call[Receipt]:
+        """See `Mailer.enqueue`."""
+        yield from self._prepare(durable)
+        job = yield from self._new_job(email)
+        receipts = yield from self._record([job], durable)
+        return receipts[0]
+
+    def enqueue_many(self, emails: Iterable[Email], durable: bool | None) -> Call[list[Receipt]]:
+        """See `Mailer.enqueue_many`. While Redis records one chunk, the next one is prepared."""
+        yield from self._prepare(durable)
+        receipts: list[Receipt] = []
+        chunk, ahead = _Chunk(), None
+        mistake: InvalidEmail | None = None
+        try:
+            for email in _up_to_a_mistake(emails):
+                try:
+                    chunk.add((yield from self._new_job(email)))
+                except InvalidEmail as error:
+                    place = len(receipts) + (len(ahead.jobs) if ahead else 0) + len(chunk.jobs)
+                    mistake = InvalidEmail(f"emails[{place}].{error.field}", error.reason)
+                    break
+                if chunk.is_full:
+                    receipts += yield from self._recorded(ahead)
+                    ahead = yield from self._recording(chunk.jobs, durable, len(receipts))
+                    chunk = _Chunk()
+            receipts += yield from self._recorded(ahead)
+            ahead = None
+            if chunk.jobs:
+                receipts += yield from self._record(chunk.jobs, durable, len(receipts))
+        except MailerError as error:
+            error.receipts = [*receipts, *error.receipts]
+            raise
+        except Exception:  # of whoever makes the emails: what was sent before it is recorded
+            with suppress(MailerError):
+                yield from self._recorded(ahead)
+            raise
+        finally:
+            if ahead:
+                ahead.under_way.cancel()
+        if mistake:
+            mistake.receipts = receipts
+            raise mistake
+        return receipts
+
+    def _prepare(self, durable: bool | None) -> Call[None]:
+        """Refuse what the server can't do, before anything is stored."""
+        if self._is_durable(durable) and not self._can_be_durable:
+            yield Together(self._durability.requirements())
+            self._can_be_durable = True
+
+    def _is_durable(self, durable: bool | None) -> bool:
+        return self._settings.durable if durable is None else durable
+
+    def _record(
+        self, jobs: Sequence[NewJob], durable: bool | None, first: int | None = None
+    ) -> Call[Sequence[Receipt]]:
+        """Record jobs, and upload first those of their blobs that the store lacks."""
+        answers = yield Together(self._enqueue(jobs, durable, first))
+        return (yield from self._completed(answers, jobs, durable, first))
+
+    def _recording(
+        self, jobs: Sequence[NewJob], durable: bool | None, first: int
+    ) -> "Call[_Ahead]":
+        """Begin to record jobs."""
+        under_way = yield Ahead(self._enqueue(jobs, durable, first))
+        return _Ahead(under_way, jobs, durable, first)
+
+    def _recorded(self, ahead: "_Ahead | None") -> Call[Sequence[Receipt]]:
+        """Wait for what `_recording` began."""
+        if ahead is None:
+            return []
+        answers = yield Answers(ahead.under_way)
+        return (yield from self._completed(answers, ahead.jobs, ahead.durable, ahead.first))
+
+    def _enqueue(
+        self, jobs: Sequence[NewJob], durable: bool | None, first: int | None
+    ) -> list[Operation[Any]]:
+        enqueue = self._jobs.enqueue(jobs, first=first)
+        # together, for Redis waits for what the same connection has written
+        return [enqueue, self._durability.awaited()] if self._is_durable(durable) else [enqueue]
+
+    def _completed(
+        self,
+        answers: Sequence[Any],
+        jobs: Sequence[NewJob],
+        durable: bool | None,
+        first: int | None,
+    ) -> Call[Sequence[Receipt]]:
+        """Upload what the store lacks, and give the receipts."""
+        contents = ChainMap(*(dict(job.blobs) for job in jobs if job.blobs))
+        for _ in range(_MOST_UPLOADS):
+            answer, *problems = answers
+            if not isinstance(answer, MissingBlobs):
+                break
+            for digest in answer.digests:
+                yield self._blobs.upload(digest, contents[digest])
+            answers = yield Together(self._enqueue(jobs, durable, first))
+        else:
+            raise StoreUnavailable(
+                "Redis loses attachments at once; its maxmemory-policy is to blame"
+            )
+        if any(problems):
+            error = NotDurable(problems[0])
+            error.receipts = answer
+            raise error
+        receipts: Sequence[Receipt] = answer
+        return receipts
+
+    def _new_job(self, email: Email | InvalidEmail) -> Call[NewJob]:
+        if isinstance(email, InvalidEmail):
+            raise email
+        if not isinstance(email, Email):
+            raise InvalidEmail("email", f"is an Email, not {type(email).__name__}")
+        if email.text_from_html or any(attachment.path for attachment in email.attachments):
+            job: NewJob = yield Reading(partial(new_job, email, self._settings))
+            return job
+        return new_job(email, self._settings)
+
+
+class _Chunk:
+    """Jobs that are recorded in one call, and how much there is to send for them."""
+
+    def __init__(self) -> None:
+        self.jobs: list[NewJob] = []
+        self._bytes = 0
+        self._contents: dict[str, int] = {}  # those that go by themselves, each once
+
+    def add(self, job: NewJob) -> None:
+        message = job.message
+        texts = (message.text, message.html, message.amp, message.calendar)
+        self._bytes += sum(len(text) for text in texts if text)
+        for digest, content in job.blobs.items():
+            if len(content) <= INLINE_BYTES:
+                self._bytes += len(content)
+            else:
+                self._contents[digest] = len(content)
+        self.jobs.append(job)
+
+    @property
+    def is_full(self) -> bool:
+        return (
+            len(self.jobs) >= CHUNK_EMAILS
+            or self._bytes >= CHUNK_BYTES
+            or sum(self._contents.values()) >= CHUNK_CONTENTS
+        )
+
+
+@attrs.frozen
+class _Ahead:
+    """A chunk whose recording is under way."""
+
+    under_way: Any
+    jobs: Sequence[NewJob]
+    durable: bool | None
+    first: int
+
+
+def _up_to_a_mistake(emails: Iterable[Email]) -> Iterator[Email | InvalidEmail]:
+    """Yield emails and, where making the next one fails as it goes, its mistake as the last."""
+    try:
+        yield from emails
+    except InvalidEmail as error:
+        yield error
