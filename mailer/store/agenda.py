@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 from typing import Any
 
-import attrs
 import msgspec
 
 from mailer.job import Attempt, JobState, Priority, Recipient
@@ -15,8 +14,7 @@ from mailer.store.keys import LANES, Keys
 from mailer.store.operation import Argument, Operation, run_command, run_script
 
 
-@attrs.frozen
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """What a dispatcher may publish now.
 
     Attributes:
@@ -30,16 +28,14 @@ class Claim:
     now: int
 
 
-@attrs.frozen
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """The right to deliver one job, until it is given back, runs out or is taken over."""
 
     job_id: str
     token: int
 
 
-@attrs.frozen
-class Assignment:
+class Assignment(msgspec.Struct, frozen=True):
     """A begun job: its lease, and all that is needed to deliver it.
 
     Attributes:
@@ -61,8 +57,7 @@ class Assignment:
     crashes: int = 0
 
 
-@attrs.frozen
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What became of one attempt.
 
     Attributes:
@@ -84,8 +79,7 @@ class Result:
     crashes: int = 0
 
 
-@attrs.frozen
-class Commitment:
+class Commitment(msgspec.Struct, frozen=True):
     """A message that is about to be completed.
 
     Attributes:

@@ -1,8 +1,8 @@
 """How a job is written into its hash, and read back. JSON only.
 
 Fields of ``job:<id>``: ``state lane created due since expires tries token crashes`` (and, while it
-is sent, ``lease worker``, and ``committed``: the relay and the recipients of a message that may have
-been completed, see ``commit.lua``), ``updated`` (once that is not ``created``), ``head``,
+is sent, ``lease worker``, and ``committed``: the relay and the recipients of a message that may
+have been completed, see ``commit.lua``), ``updated`` (once that is not ``created``), ``head``,
 ``message``, ``recipients``, ``attempts`` (one a line), ``held`` (why it waits, where no attempt
 says so), ``superseded`` (the id of the email that takes its place), ``latest`` (the SHA-256 of its
 supersede key), ``blobs`` (the SHA-256 of each), and ``date``: when it was enqueued or is meant to
