@@ -186,6 +186,16 @@ async def test_one_without_an_attempt_on_record_can_be_read(store):
     assert (job.attempts, job.recipients) == ((), result.recipients)
 
 
+async def test_a_result_that_comes_twice_is_known(store):
+    result = accepted(await store.begun())
+    assert await store.run(store.agenda.finish([result])) == [Recorded.DONE]
+    before = store.everything()
+    late = replace(result, lease=replace(result.lease, token=9))
+    assert await store.run(store.agenda.finish([result, late])) == [Recorded.DONE, Recorded.STALE]
+    assert await store.run(store.agenda.renew([result.lease], 60)) == {result.lease.job_id}
+    assert store.everything() == before
+
+
 async def test_its_message_is_gone_and_its_head_is_not(store):
     job_id = await store.ended(subject="S")
     assert await store.run(store.jobs.message(job_id)) is None

@@ -9,6 +9,7 @@ _UNDISPATCH, _KEEP = f"{_LUA}undispatch.lua", f"{_LUA}keep.lua"
 _WORKERS = "tests/integration/test_store_workers.py::"
 _PRODUCERS = "tests/integration/test_store_producers.py::"
 _SUPERSEDE = "tests/integration/test_store_supersede.py::"
+_SENT = "tests/integration/test_store_sent.py::"
 _LOST = f"{_WORKERS}TestLostAttempts::"
 
 STEPS = (
@@ -81,11 +82,11 @@ STEPS = (
     ),
     Step(
         "finish: that a sent job is kept under its token",
-        "of a result that comes twice, for the reply got lost, it would be said that it came too late",
+        "of a result that comes twice, for its reply got lost, it would be said that it is stale",
         _KEEP,
         "{ 'state', 'sent', 'token', job[1] }, 4",
         "{ 'state', 'sent' }, 2",
-        (f"{_WORKERS}TestFinish::test_the_same_result_twice_is_recorded_once",),
+        (f"{_SENT}test_a_result_that_comes_twice_is_known",),
     ),
     Step(
         "begin: that an expired job leaves the agenda",
