@@ -9,9 +9,10 @@ supersede key), ``blobs`` (the SHA-256 of each), and ``date``: when it was enque
 leave, in seconds, the same in the Date header of every attempt. The other times are milliseconds
 since 1970; all are by the Redis server's clock.
 
-Recipients and attempts are JSON arrays of their values, in the order of the fields and without
-names, up to the last one that says something; times are seconds there. Of a job that was sent only
-what `Job` shows is kept, in a form that takes less memory: see ``keep.lua`` and `whole`.
+Head, recipients and attempts are JSON arrays: the values in the order of the fields, without names,
+up to the last one that says something. Their times are seconds; those of an attempt count from its
+start. Of a job that was sent only what `Job` shows is kept, in a form that takes less memory: see
+``keep.lua`` and `whole`.
 """
 
 from collections.abc import Sequence
@@ -29,24 +30,28 @@ from mailer.store.keys import LANES
 _USUAL_DELIVERY = "at-least-once"
 
 
-class Head(msgspec.Struct, frozen=True, omit_defaults=True):
+class Head(msgspec.Struct, frozen=True):
     """What is kept of an email as long as its job is recorded; the message itself may go."""
 
     message_id: str = ""
     from_email: str = ""
     subject: str = ""
     envelope_sender: str = ""
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Any] = {}
     relay: str | None = None
+    retry: RetryPolicy | None = None
     delivery: str = _USUAL_DELIVERY
     dsn_notify: tuple[str, ...] = ()
     dsn_return: str | None = None
-    retry: RetryPolicy | None = None
-    tags: tuple[str, ...] = ()
-    metadata: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         """Name the message, and nothing of its content: this may come into logs."""
         return f"Head({self.message_id})"
+
+
+class _HeadRow(Head, frozen=True, array_like=True):
+    """A head as it is stored."""
 
 
 class _RecipientRow(Recipient, frozen=True, array_like=True):
@@ -54,23 +59,24 @@ class _RecipientRow(Recipient, frozen=True, array_like=True):
 
 
 class _AttemptRow(Attempt, frozen=True, array_like=True):
-    """An attempt as it is stored."""
+    """An attempt as it is stored; times that count from its start count from 1970 here."""
 
 
 encode = msgspec.json.Encoder().encode
-_head = msgspec.json.Decoder(Head).decode
+_head = msgspec.json.Decoder(_HeadRow).decode
 _message = msgspec.json.Decoder(Message).decode
 # not strict, for times are numbers of seconds
 _recipients = msgspec.json.Decoder(list[_RecipientRow], strict=False).decode
 _attempt = msgspec.json.Decoder(_AttemptRow, strict=False).decode
 
-_RECIPIENT_TIMES = (Recipient.__struct_fields__.index("not_before"),)
-_ATTEMPT_TIMES = tuple(
-    Attempt.__struct_fields__.index(name) for name in ("started_at", "ended_at", "next_attempt_at")
+# the places of some values
+_REPLY, _NOT_BEFORE = map(Recipient.__struct_fields__.index, ("reply", "not_before"))
+_STARTED, *_LATER = map(
+    Attempt.__struct_fields__.index, ("started_at", "ended_at", "next_attempt_at")
 )
-_REPLY = Recipient.__struct_fields__.index("reply")
-_LAST = 253_402_300_799_000  # the last second of the year 9999
 _KEPT = (b"created", b"updated", b"lane", b"expires", b"head", b"recipients", b"attempts")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = 253_402_300_799_000  # the last second of the year 9999
 
 
 def at(milliseconds: float) -> datetime:
@@ -87,31 +93,31 @@ def milliseconds(moment: datetime) -> int:
 
 
 def encode_head(head: Head, job_id: str) -> bytes:
-    """Write a head without what `decode_head` puts back."""
+    """Write a head, and nothing for what is usual."""
     message_id, sender = _usual(head, job_id)
-    return encode(
-        replace(
-            head,
-            message_id="" if head.message_id == message_id else head.message_id,
-            envelope_sender="" if head.envelope_sender == sender else head.envelope_sender,
-            # msgspec omits what is the default, and not what is only equal to it
-            delivery=_USUAL_DELIVERY if head.delivery == _USUAL_DELIVERY else head.delivery,
-        )
+    unusual = replace(
+        head,
+        message_id="" if head.message_id == message_id else head.message_id,
+        envelope_sender="" if head.envelope_sender == sender else head.envelope_sender,
+        delivery="" if head.delivery == _USUAL_DELIVERY else head.delivery,
     )
+    return encode(_cut(unusual))
 
 
 def decode_head(stored: bytes, job_id: str) -> Head:
-    """Read a head; its Message-ID and envelope sender are the usual ones where none is stored."""
-    head = _head(stored)
+    """Read a head."""
+    head = Head(*astuple(_head(stored)))
     message_id, sender = _usual(head, job_id)
     return replace(
         head,
         message_id=head.message_id or message_id,
         envelope_sender=head.envelope_sender or sender,
+        delivery=head.delivery or _USUAL_DELIVERY,
     )
 
 
 def _usual(head: Head, job_id: str) -> tuple[str, str]:
+    """Name the Message-ID and the envelope sender that most emails have."""
     sender = head.from_email.rpartition("<")[2].removesuffix(">")
     return f"<{job_id}@{sender.rpartition('@')[2]}>", sender
 
@@ -128,10 +134,14 @@ def decode_message(stored: bytes, date: int, message_id: str) -> Message:
 
 def encode_recipients(recipients: Sequence[Recipient], said: str | None = None) -> bytes:
     """Write recipients; an empty reply stands for ``said``, which is stored with the attempt."""
-    rows = [_row(recipient, _RECIPIENT_TIMES) for recipient in recipients]
-    for row in rows if said else ():
-        if len(row) > _REPLY and row[_REPLY] == said:
+    rows = []
+    for recipient in recipients:
+        row = _cut(recipient)
+        if recipient.not_before:
+            row[_NOT_BEFORE] = recipient.not_before.timestamp()
+        if said and recipient.reply == said:
             row[_REPLY] = ""
+        rows.append(row)
     return encode(rows)
 
 
@@ -149,19 +159,29 @@ def decode_recipients(stored: bytes, said: str | None = None) -> tuple[Recipient
 
 def encode_attempt(attempt: Attempt) -> bytes:
     """Write an attempt."""
-    return encode(_row(attempt, _ATTEMPT_TIMES))
+    row = _cut(attempt)
+    row[_STARTED] = attempt.started_at.timestamp()
+    for place in _LATER:
+        if place < len(row) and row[place]:
+            row[place] = (row[place] - attempt.started_at).total_seconds()
+    return encode(row)
 
 
 def decode_attempts(stored: bytes) -> tuple[Attempt, ...]:
     """Read attempts, one a line."""
-    return tuple(Attempt(*astuple(_attempt(line))) for line in stored.splitlines())
+    attempts = []
+    for line in stored.splitlines():
+        values = list(astuple(_attempt(line)))
+        for place in _LATER:
+            if values[place]:
+                values[place] = values[_STARTED] + (values[place] - _EPOCH)
+        attempts.append(Attempt(*values))
+    return tuple(attempts)
 
 
-def _row(of: Recipient | Attempt, times: Sequence[int]) -> list[Any]:
+def _cut(of: Head | Recipient | Attempt) -> list[Any]:
+    """Give the values up to the last one that says something."""
     row = list(astuple(of))
-    for place in times:
-        if row[place]:
-            row[place] = row[place].timestamp()
     while not row[-1]:
         row.pop()
     return row
@@ -174,8 +194,9 @@ def whole(fields: dict[bytes, bytes]) -> dict[bytes, bytes]:
         pieces.append(piece)
     if not pieces:
         return fields
-    lines = b"".join(pieces).split(b"\n", len(_KEPT) - 1)
-    return fields | dict(zip(_KEPT, lines, strict=True))
+    created, after, *lines = b"".join(pieces).split(b"\n", len(_KEPT) - 1)
+    updated = b"%d" % (int(created) + int(after))
+    return fields | dict(zip(_KEPT, (created, updated, *lines), strict=True))
 
 
 def decode_job(job_id: str, fields: dict[bytes, bytes]) -> Job:

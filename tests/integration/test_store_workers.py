@@ -533,7 +533,7 @@ class TestLostAttempts:
 
     async def test_their_history_is_bounded(self, store):
         (job_id,) = await store.enqueued()
-        long = b'[1,1,"retry",null,"' + b"x" * 65_000 + b'"]\n'
+        long = b'[1,1,"retry",1,"' + b"x" * 65_000 + b'"]\n'
         store.raw.hset(store.keys.job(job_id), "attempts", long)
         await self.lose(store, job_id, times=5)
         job = await store.job(job_id)

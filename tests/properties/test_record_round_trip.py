@@ -3,13 +3,14 @@
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from mailer.address import Address
 from mailer.job import Attempt, Decision, Recipient, RecipientState
 from mailer.message import Message
 from mailer.store import records
 
-TIMES = st.integers(1, 253_402_300_799_000).map(records.at)
+TIMES = st.integers(1, 9_000_000_000_000).map(records.at)  # to the millisecond until 2255
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=80)
 WORDS = st.none() | TEXTS.filter(bool)
 RECIPIENTS = st.builds(Recipient, TEXTS, st.sampled_from(RecipientState), WORDS, st.none() | TIMES)
@@ -50,6 +51,13 @@ HEADS = st.builds(
 )
 
 
+def in_order(attempt):
+    """Have it end no earlier than it starts, by the one clock that there is."""
+    times = (attempt.started_at, attempt.ended_at, attempt.next_attempt_at)
+    first = min(time for time in times if time)
+    return replace(attempt, started_at=first)
+
+
 @given(st.lists(RECIPIENTS, max_size=4), WORDS)
 def test_recipients(people, said):
     assert records.decode_recipients(records.encode_recipients(people, said), said) == tuple(people)
@@ -57,6 +65,7 @@ def test_recipients(people, said):
 
 @given(st.lists(ATTEMPTS, max_size=4))
 def test_attempts(attempts):
+    attempts = [in_order(attempt) for attempt in attempts]
     lines = b"".join(records.encode_attempt(attempt) + b"\n" for attempt in attempts)
     assert records.decode_attempts(lines) == tuple(attempts)
 
@@ -69,11 +78,10 @@ def test_heads(head):
 @pytest.mark.parametrize("delivery", ["at-least-once", "at-most-once"])
 def test_of_a_head_only_what_is_unusual_is_written(delivery):
     delivery = "".join(delivery)  # a text of its own, as it comes from a user
-    head = records.Head(
-        "<42@b.example>", '"A" <a@b.example>', "S", "a@b.example", delivery=delivery
-    )
-    unusual = "" if delivery == "at-least-once" else ',"delivery":"at-most-once"'
-    expected = r'{"from_email":"\"A\" <a@b.example>","subject":"S"' + unusual + "}"
+    head = records.Head("<42@b.example>", '"A" <a@b.example>', "S", "a@b.example")
+    head = replace(head, delivery=delivery)
+    unusual = "" if delivery == "at-least-once" else ',"",[],{},null,null,"at-most-once"'
+    expected = r'["","\"A\" <a@b.example>","S"' + unusual + "]"
     assert records.encode_head(head, "42").decode() == expected
 
 

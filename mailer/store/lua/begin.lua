@@ -41,7 +41,7 @@ local function record_interruption(record, tries)
   local committed = job[4] and cjson.decode(job[4])
   -- the values of an Attempt, in their order
   local attempt = string.format('[%d,%.3f,"interrupted",%.3f,%s', tries + 1, job[2] / 1000,
-    now / 1000, cjson.encode(job[3]))
+    (now - job[2]) / 1000, cjson.encode(job[3]))
   if committed then
     attempt = attempt .. string.format(',%s,"dot",null,null,"%s"',
       cjson.encode(committed.relay), LOST)

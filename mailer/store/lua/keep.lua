@@ -11,8 +11,8 @@
 local function keep(record, job, now, recipients, attempts)
   local SHORT = 64  -- bytes
   local MUCH = 2048  -- bytes, beyond which a block is slow to go through, and saves little
-  local kept = job[4] .. '\n' .. now .. '\n' .. job[5] .. '\n' .. (job[6] or 0) .. '\n'
-    .. job[7] .. '\n' .. recipients .. '\n' .. attempts
+  local kept = job[4] .. '\n' .. now - job[4] .. '\n' .. job[5] .. '\n' .. (job[6] or 0)
+    .. '\n' .. job[7] .. '\n' .. recipients .. '\n' .. attempts
   local fields, n = { 'state', 'sent', 'token', job[1] }, 4
   local size = #kept > MUCH and #kept or SHORT
   for at = 1, #kept, size do

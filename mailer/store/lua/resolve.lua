@@ -16,8 +16,8 @@ local job = redis.call('HMGET', KEYS[1], 'token', 'latest', 'superseded', 'creat
   'expires', 'head', 'state', 'attempts', 'blobs', 'recipients', 'tries')
 if job[8] ~= 'unconfirmed' or job[11] ~= ARGV[2] then return 0 end
 -- the values of an Attempt, in their order
-local attempt = string.format('[%d,%.3f,"resolved",%.3f,null,null,null,null,null,%s]\n',
-  math.max(tonumber(job[12] or 0), 1), now / 1000, now / 1000, cjson.encode(ARGV[5]))
+local attempt = string.format('[%d,%.3f,"resolved",0.0,null,null,null,null,null,%s]\n',
+  math.max(tonumber(job[12] or 0), 1), now / 1000, cjson.encode(ARGV[5]))
 local attempts = (job[9] or '') .. attempt
 if ARGV[4] == 'sent' then
   release(job[10], KEYS[4], KEYS[5])

@@ -6,6 +6,7 @@
 -- recipients as a table. Where both lists are empty it costs nothing.
 
 local ADDRESS, STATE, REPLY, NOT_BEFORE = 1, 2, 3, 4  -- the places of a recipient's values
+local TAGS = 5  -- the place of a head's tags
 
 local function suppression(everywhere, by_tag)
   local MOST_AT_ONCE = 1000  -- Lua's stack takes no more than 8,000 results of unpack
@@ -26,7 +27,7 @@ local function suppression(everywhere, by_tag)
 
   local function tags_of(head)
     local tags = {}
-    for _, tag in ipairs(cjson.decode(head).tags or {}) do tags[#tags + 1] = tag .. '\n' end
+    for _, tag in ipairs(cjson.decode(head)[TAGS] or {}) do tags[#tags + 1] = tag .. '\n' end
     return tags
   end
 
