@@ -70,6 +70,9 @@ _recipients = msgspec.json.Decoder(list[_RecipientRow], strict=False).decode
 _attempt = msgspec.json.Decoder(_AttemptRow, strict=False).decode
 
 # the places of some values
+_MESSAGE_ID, _SENDER, _DELIVERY = map(
+    Head.__struct_fields__.index, ("message_id", "envelope_sender", "delivery")
+)
 _REPLY, _NOT_BEFORE = map(Recipient.__struct_fields__.index, ("reply", "not_before"))
 _STARTED, *_LATER = map(
     Attempt.__struct_fields__.index, ("started_at", "ended_at", "next_attempt_at")
@@ -94,32 +97,27 @@ def milliseconds(moment: datetime) -> int:
 
 def encode_head(head: Head, job_id: str) -> bytes:
     """Write a head, and nothing for what is usual."""
-    message_id, sender = _usual(head, job_id)
-    unusual = replace(
-        head,
-        message_id="" if head.message_id == message_id else head.message_id,
-        envelope_sender="" if head.envelope_sender == sender else head.envelope_sender,
-        delivery="" if head.delivery == _USUAL_DELIVERY else head.delivery,
-    )
-    return encode(_cut(unusual))
+    row = list(astuple(head))
+    for place, usual in _usual(head.from_email, job_id):
+        if row[place] == usual:
+            row[place] = ""
+    return encode(_cut(row))
 
 
 def decode_head(stored: bytes, job_id: str) -> Head:
     """Read a head."""
-    head = Head(*astuple(_head(stored)))
-    message_id, sender = _usual(head, job_id)
-    return replace(
-        head,
-        message_id=head.message_id or message_id,
-        envelope_sender=head.envelope_sender or sender,
-        delivery=head.delivery or _USUAL_DELIVERY,
-    )
+    head = _head(stored)
+    row = list(astuple(head))
+    for place, usual in _usual(head.from_email, job_id):
+        row[place] = row[place] or usual
+    return Head(*row)
 
 
-def _usual(head: Head, job_id: str) -> tuple[str, str]:
-    """Name the Message-ID and the envelope sender that most emails have."""
-    sender = head.from_email.rpartition("<")[2].removesuffix(">")
-    return f"<{job_id}@{sender.rpartition('@')[2]}>", sender
+def _usual(from_email: str, job_id: str) -> tuple[tuple[int, str], ...]:
+    """Give what most heads have, with its place."""
+    sender = from_email.rpartition("<")[2].removesuffix(">")
+    message_id = f"<{job_id}@{sender.rpartition('@')[2]}>"
+    return (_MESSAGE_ID, message_id), (_SENDER, sender), (_DELIVERY, _USUAL_DELIVERY)
 
 
 def encode_message(message: Message) -> bytes:
@@ -136,7 +134,7 @@ def encode_recipients(recipients: Sequence[Recipient], said: str | None = None) 
     """Write recipients; an empty reply stands for ``said``, which is stored with the attempt."""
     rows = []
     for recipient in recipients:
-        row = _cut(recipient)
+        row = _cut(list(astuple(recipient)))
         if recipient.not_before:
             row[_NOT_BEFORE] = recipient.not_before.timestamp()
         if said and recipient.reply == said:
@@ -159,7 +157,7 @@ def decode_recipients(stored: bytes, said: str | None = None) -> tuple[Recipient
 
 def encode_attempt(attempt: Attempt) -> bytes:
     """Write an attempt."""
-    row = _cut(attempt)
+    row = _cut(list(astuple(attempt)))
     row[_STARTED] = attempt.started_at.timestamp()
     for place in _LATER:
         if place < len(row) and row[place]:
@@ -179,9 +177,8 @@ def decode_attempts(stored: bytes) -> tuple[Attempt, ...]:
     return tuple(attempts)
 
 
-def _cut(of: Head | Recipient | Attempt) -> list[Any]:
-    """Give the values up to the last one that says something."""
-    row = list(astuple(of))
+def _cut(row: list[Any]) -> list[Any]:
+    """Take off the values after the last one that says something."""
     while not row[-1]:
         row.pop()
     return row
