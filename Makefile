@@ -45,8 +45,8 @@ lint: $(STAMP) ## check style and formatting
 types: $(STAMP) ## check types, strictly
 	@$(BIN)/mypy
 
-bench: $(STAMP) ## measure throughput and latency of one worker on loopback
-	@$(BIN)/python benchmarks/throughput.py $(ARGS)
+bench: $(STAMP) $(PLOTS) ## measure this mailer beside what users pick instead: half an hour (ARGS=--help)
+	@$(BIN)/python benchmarks $(ARGS)
 
 clean: ## remove .venv and caches
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

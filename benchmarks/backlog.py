@@ -24,7 +24,7 @@ import redis
 from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
-from throughput import smtp_sink
+from sinks import our_sink
 
 from mailer import Email, JobState, Mailer, Priority, load_settings
 from mailer.store.agenda import NOW, Agenda, Result
@@ -229,7 +229,7 @@ def main() -> None:
     backlogs.append(Backlog(f"{most:,} in three lanes", most, in_lanes, lanes))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        relay = stack.enter_context(smtp_sink())
+        relay = stack.enter_context(our_sink()).url
         for backlog in backlogs:
             backlog.open(stack)
         with Progress(console=console) as progress:

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
-from throughput import email, smtp_sink
+from messages import MAIN
+from sinks import our_sink
 
 from mailer import Mailer, load_settings
 from mailer.testing import EmbeddedRedis, SmtpServerThread
@@ -47,10 +48,10 @@ def delivered(redis: EmbeddedRedis, sink: str, way: str, folder: Path) -> float:
         "MAILER_CONFIG": str(config),
     }
     with Mailer(settings=settings) as mailer, WorkerProcess(own, folder / "worker.log"):
-        warm = mailer.enqueue(email(0))
+        warm = mailer.enqueue(MAIN.email(0))
         mailer.wait(warm.id)
         begin = time.perf_counter()
-        mailer.enqueue_many(attrs.evolve(email(i), **fields) for i in range(EMAILS))
+        mailer.enqueue_many(attrs.evolve(MAIN.email(i), **fields) for i in range(EMAILS))
         while mailer.counts()["sent"] <= EMAILS:
             time.sleep(0.01)
         return EMAILS / (time.perf_counter() - begin)
@@ -75,11 +76,11 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedRedis(appendonly=True) as redis,
-        smtp_sink() as sink,
+        our_sink() as sink,
     ):
         for _ in range(ROUNDS):
             for way in WAYS:
-                rates[way].append(delivered(redis, sink, way, Path(folder)))
+                rates[way].append(delivered(redis, sink.url, way, Path(folder)))
     base = statistics.median(rates["CHUNKING"])
     for way, found in rates.items():
         rate = statistics.median(found)

@@ -8,8 +8,10 @@ in a mapped file (`Counters`), so that whoever measures may look as often as the
 import argparse
 import asyncio
 import mmap
+import re
 import struct
 import sys
+import time
 from pathlib import Path
 from typing import cast
 from zlib import crc32
@@ -54,6 +56,32 @@ class Counters:
 MESSAGES, REFUSED, CONNECTIONS, READS, WRITES, BYTES = range(len(Counters.NAMES))
 
 
+class Times:
+    """When each message was first taken (`time.monotonic_ns`), by the number in its recipient.
+
+    Args:
+        path: a file of eight bytes for each number, which whoever measures has made.
+    """
+
+    _NUMBER = re.compile(rb"(\d+)@")
+
+    def __init__(self, path: Path) -> None:
+        with path.open("r+b") as file:
+            self._map = memoryview(mmap.mmap(file.fileno(), 0)).cast("Q")
+
+    def __getitem__(self, number: int) -> int:
+        return self._map[number]
+
+    def __len__(self) -> int:
+        return len(self._map)
+
+    def note(self, recipient: bytes) -> None:
+        """Note the time for a RCPT; the number of one that has none, or no room, is passed over."""
+        found = self._NUMBER.search(recipient)
+        if found and (number := int(found[1])) < len(self._map) and not self._map[number]:
+            self._map[number] = time.monotonic_ns()
+
+
 class Manners:
     """How the server behaves.
 
@@ -87,13 +115,15 @@ def _chosen(command: bytes, share: float) -> bool:
 class Session(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, counters: Counters, manners: Manners) -> None:
+    def __init__(self, counters: Counters, manners: Manners, times: Times | None) -> None:
         self._count = counters.add
+        self._times = times
         self._manners = manners
         self._rest = b""
         self._left = -1  # bytes of a chunk that are still to come; -1: none is under way
         self._last = False  # the chunk is the last one of its message
         self._data = False
+        self._leaves = False
         self._recipients: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -158,7 +188,7 @@ class Session(asyncio.Protocol):
             replies.append(_EHLO)
         elif verb == b"QUIT":
             replies.append(_BYE)
-            self._transport.close()
+            self._leaves = True
         else:
             self._recipients = [] if verb == b"RSET" else self._recipients
             replies.append(_OK)
@@ -172,6 +202,8 @@ class Session(asyncio.Protocol):
         if any(map(self._manners.hangs, recipients)):
             return 0.0
         self._count(MESSAGES)
+        if self._times:
+            self._times.note(recipients[0])
         replies.append(_TAKEN)
         return self._manners.delay
 
@@ -179,16 +211,21 @@ class Session(asyncio.Protocol):
         self._count(WRITES)
         wait += self._manners.rtt
         if wait:
-            asyncio.get_running_loop().call_later(wait, self._transport.write, reply)
+            asyncio.get_running_loop().call_later(wait, self._write, reply)
         else:
-            self._transport.write(reply)
+            self._write(reply)
+
+    def _write(self, reply: bytes) -> None:
+        self._transport.write(reply)
+        if self._leaves:
+            self._transport.close()
 
 
-async def serve(counters: Counters, manners: Manners) -> None:
+async def serve(counters: Counters, manners: Manners, times: Times | None) -> None:
     """Serve until the process is told to end."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: Session(counters, manners), "127.0.0.1", 0, backlog=1000
+        lambda: Session(counters, manners, times), "127.0.0.1", 0, backlog=1000
     )
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
@@ -203,9 +240,11 @@ def main() -> None:
     parser.add_argument("--rtt", type=float, default=0.0)
     parser.add_argument("--hanging", type=float, default=0.0)
     parser.add_argument("--greylisted", type=float, default=0.0)
+    parser.add_argument("--times", type=Path, help="a file to note when messages came; see Times")
     given = parser.parse_args()
+    times = Times(given.times) if given.times else None
     manners = Manners(given.delay, given.rtt, given.hanging, given.greylisted)
-    uvloop.run(serve(Counters(given.counters), manners))
+    uvloop.run(serve(Counters(given.counters), manners, times))
 
 
 if __name__ == "__main__":

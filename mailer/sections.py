@@ -34,6 +34,13 @@ class RelaySettings(Section):
     connections: int | None = Field(
         None, ge=1, le=1000, description="Of one worker process; else `MAILER_CONNECTIONS`."
     )
+    late_connections: int | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="How many more, while messages wait for late answers; else 0 where there is "
+        "`max_connections`, or `MAILER_LATE_CONNECTIONS`, or ten times `connections`.",
+    )
     messages_per_connection: int = Field(1000, ge=1, description="Then it is closed.")
     connection_seconds: Seconds = Field(600.0, description="Its age at which it is closed.")
     ca_file: Path | None = Field(None, description="The only issuers of certificates trusted.")

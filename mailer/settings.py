@@ -75,7 +75,17 @@ class Settings(BaseSettings):
         100, ge=1, le=1000, description="The most job ids in one Celery message."
     )
     connections: int = Field(
-        20, ge=1, le=1000, description="The most SMTP connections of one worker process."
+        20,
+        ge=1,
+        le=1000,
+        description="The most SMTP connections of one worker process, but for late answers.",
+    )
+    late_connections: int | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="How many more may be open while messages wait for late answers; "
+        "0: none. Without it, ten times `MAILER_CONNECTIONS`.",
     )
     lease_seconds: Seconds = Field(
         60.0,

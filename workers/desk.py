@@ -36,6 +36,7 @@ from workers.smtp.pool import pools
 from workers.sources import Sources
 
 log = structlog.get_logger()
+_TIDY_EVERY = 0.5  # seconds
 
 
 class Desk:
@@ -104,7 +105,7 @@ class Desk:
             self.leases.keep_renewing(),
             self.breakers.keep_watching(),
             self._limiter.keep_watching(),
-            self._keep_closing_idle_sessions(),
+            self._keep_pools_tidy(),
         ]
 
     def contents(self, messages: Iterable[Message]) -> Contents:
@@ -134,11 +135,11 @@ class Desk:
         except StoreUnavailable as error:
             log.debug("not written", reason=str(error))
 
-    async def _keep_closing_idle_sessions(self) -> None:
+    async def _keep_pools_tidy(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.smtp_idle_seconds / 4)
+            await asyncio.sleep(min(_TIDY_EVERY, self._settings.smtp_idle_seconds / 4))
             for pool in self._pools.values():
-                pool.close_idle()
+                pool.tidy()
 
 
 async def canceled(tasks: Iterable[asyncio.Task[Any]]) -> None:

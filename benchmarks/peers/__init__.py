@@ -4,13 +4,21 @@
 >>> with workers(peer, bench): ...
 
 Each peer is the smallest code that a good user would write, in a folder of its own, and runs in an
-environment of its own (`environment`). ``python -m benchmarks.peers`` runs each of them once.
+environment of its own (`environment`). ``python benchmarks/layouts.py`` compares their layouts.
 """
 
 from .catalogue import PEERS
-from .environments import environment, versions
+from .environments import environment, installed, versions
 from .peer import Bench, Peer
-from .processes import Enqueued, PeerFailed, enqueue, group, worker_log, workers
+from .processes import (
+    Enqueued,
+    PeerFailed,
+    enqueue,
+    group,
+    worker_log,
+    workers,
+    workload_folder,
+)
 
 __all__ = [
     "PEERS",
@@ -21,7 +29,9 @@ __all__ = [
     "enqueue",
     "environment",
     "group",
+    "installed",
     "versions",
     "worker_log",
     "workers",
+    "workload_folder",
 ]

@@ -26,15 +26,17 @@ def environment(peer: Peer) -> Path:
         subprocess.CalledProcessError: pip could not install them; it has said why.
     """
     folder = ENVIRONMENTS / peer.folder
-    requirements = _requirements(peer)
-    wanted = hashlib.sha256(sys.version.encode() + requirements.read_bytes()).hexdigest()
-    stamp = folder / ".installed"
-    if not stamp.exists() or stamp.read_text() != wanted:
+    if not installed(peer):
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([_python(folder), *install, "-r", requirements], check=True)
-        stamp.write_text(wanted)
+        subprocess.run([_python(folder), *install, "-r", _requirements(peer)], check=True)
+        _stamp(peer).write_text(_wanted(peer))
     return folder
+
+
+def installed(peer: Peer) -> bool:
+    """Whether the peer's environment is there, and as its requirements want it."""
+    return _stamp(peer).exists() and _stamp(peer).read_text() == _wanted(peer)
 
 
 def interpreter(peer: Peer) -> Path:
@@ -47,6 +49,14 @@ def versions(peer: Peer) -> dict[str, str]:
     names = _NAME.findall(_requirements(peer).read_text(encoding="utf-8"))
     tell = [interpreter(peer), "-c", _TELL, *names]
     return json.loads(subprocess.run(tell, check=True, capture_output=True).stdout)
+
+
+def _stamp(peer: Peer) -> Path:
+    return ENVIRONMENTS / peer.folder / ".installed"
+
+
+def _wanted(peer: Peer) -> str:
+    return hashlib.sha256(sys.version.encode() + _requirements(peer).read_bytes()).hexdigest()
 
 
 def _requirements(peer: Peer) -> Path:

@@ -29,16 +29,23 @@ class Enqueued:
     Attributes:
         seconds: what ``count`` letters took, imports and the first connection not counted.
         queued: how many there are in all: one more, which was to warm up.
+        began: when (`time.monotonic`).
     """
 
     seconds: float
     count: int
     queued: int
+    began: float = 0.0
 
     @property
     def rate(self) -> float:
         """Letters per second."""
         return self.count / self.seconds
+
+
+def workload_folder() -> str:
+    """Return the folder of what all producers import."""
+    return str(HERE / "shared")
 
 
 def enqueue(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from hiredis import pack_command
 from redis import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
@@ -18,6 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from mailer.store.operation import Argument
 
 Words = Sequence[Argument]
+_FEW = 100
 MOST = 50  # of one client; further calls wait for one, within the store timeout
 
 
@@ -114,10 +116,14 @@ class Sent:
 
 
 def packed(words: Words) -> bytes:
-    """Write a command as Redis reads it (RESP), in less than half of the time that hiredis takes.
+    """Write a command as Redis reads it (RESP).
 
-    That holds for large arguments, which are copied once here.
+    hiredis takes a third of the time for few words, and three times as long for a whole chunk of
+    emails, which it copies again and again while its buffer grows.
     """
+    if len(words) < _FEW:
+        whole: bytes = pack_command(tuple(words))  # type: ignore[arg-type]  # its stub knows one word
+        return whole
     pieces = [b"*%d\r\n" % len(words)]
     for word in words:
         if isinstance(word, str):

@@ -15,6 +15,10 @@ from mailer.sections import RelaySettings
 from mailer.settings import Settings
 from workers.relays.tokens import Token
 
+# How many times `connections` may be open besides, while messages wait for late answers. A relay
+# that takes 1 s for a message and never answers 1 % of them needs 6, for each must be waited for
+# 600 s; and more once those are tried again (docs/decisions/0017).
+_LATE = 10
 _PORTS = {"smtp": 25, "smtps": 465, "lmtp": 24}
 _FORMS = (
     "looks like smtp://user:password@host:587, smtps://host, lmtp://host:24 or "
@@ -56,6 +60,7 @@ class Relay:
         lmtp: it speaks LMTP (RFC 2033).
         token: makes the access tokens for XOAUTH2, instead of a password.
         connections: the most sessions of one worker process.
+        late_connections: how many more, while messages wait for late answers.
         messages_per_connection, connection_seconds: after which a session is not used again.
         without: extensions that are not used, although offered.
     """
@@ -71,6 +76,7 @@ class Relay:
     token: Token | None = None
     certificates: Certificates = Certificates()
     connections: int = 20
+    late_connections: int = 0
     messages_per_connection: int = 1000
     connection_seconds: float = 600.0
     without: frozenset[str] = frozenset()
@@ -156,7 +162,9 @@ def relays(settings: Settings) -> Mapping[str, Relay]:
         found.append((f"relays.{name}", _from_table(name, table, settings)))
     if not found:
         relay = Relay.parse(settings.relay_url.get_secret_value())
-        found.append(("MAILER_RELAY_URL", attrs.evolve(relay, connections=settings.connections)))
+        most, late = settings.connections, settings.late_connections
+        relay = attrs.evolve(relay, connections=most, late_connections=_late(most, late))
+        found.append(("MAILER_RELAY_URL", relay))
     for setting, relay in found:
         relay.check(setting)
     return {relay.name: relay for _, relay in found}
@@ -164,15 +172,23 @@ def relays(settings: Settings) -> Mapping[str, Relay]:
 
 def _from_table(name: str, table: RelaySettings, settings: Settings) -> Relay:
     relay = Relay.parse(table.url.get_secret_value(), f"relays.{name}.url", name)
+    connections, late = table.connections or settings.connections, table.late_connections
+    if late is None:
+        late = 0 if table.max_connections else settings.late_connections
     return attrs.evolve(
         relay,
         token=Token.read(table, f"relays.{name}"),
         certificates=Certificates(table.ca_file, table.client_certificate, table.client_key),
-        connections=table.connections or settings.connections,
+        connections=connections,
+        late_connections=_late(connections, late),
         messages_per_connection=table.messages_per_connection,
         connection_seconds=table.connection_seconds,
         without=frozenset(extension.lower() for extension in table.without),
     )
+
+
+def _late(connections: int, late: int | None) -> int:
+    return _LATE * connections if late is None else late
 
 
 def _check_form(parts: SplitResult, scheme: str, unix: str, setting: str) -> None:

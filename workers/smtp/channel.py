@@ -11,18 +11,20 @@ class Channel(asyncio.Protocol):
 
     Attributes:
         failure: why nothing more can be said, or None.
+        longest_wait: seconds until the replies came that took longest, since it was set to 0.
         said_goodbye: the server said 421 to something (RFC 5321, section 3.8).
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.failure: str | None = None
+        self.longest_wait = 0.0
         self.said_goodbye = False
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._parser = ReplyParser()
         self._replies: list[Reply] = []
         self._wanted = 0
-        self._heard_at = self._loop.time()
+        self._heard_at = self._asked_at = self._loop.time()
         self._arrived: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -37,6 +39,11 @@ class Channel(asyncio.Protocol):
     def silence(self) -> float:
         """Seconds since the server said something."""
         return self._loop.time() - self._heard_at
+
+    @property
+    def waits(self) -> float:
+        """Seconds for which replies have been waited for; 0 while none are."""
+        return self._loop.time() - self._asked_at if self._arrived else 0.0
 
     async def ask(self, commands: Sequence[bytes], timeout: float) -> list[Reply]:  # noqa: ASYNC109 - one bound for all replies
         """Write commands at once and read a reply to each; fewer where the session breaks off."""
@@ -58,12 +65,14 @@ class Channel(asyncio.Protocol):
         """Read so many replies; fewer where the session breaks off, or takes too long."""
         if len(self._replies) < count and self.failure is None:
             self._arrived = self._loop.create_future()
+            self._asked_at = self._loop.time()
             timer = self._loop.call_later(timeout, self.fail, f"no reply within {timeout:g} s")
             try:
                 await self._arrived
             finally:
                 timer.cancel()
                 self._arrived = None
+            self.longest_wait = max(self.longest_wait, self._heard_at - self._asked_at)
         replies, self._replies = self._replies[:count], self._replies[count:]
         self._wanted = 0
         return replies

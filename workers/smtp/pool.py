@@ -1,18 +1,23 @@
 """Sessions with one relay: connected when needed, kept warm, never more than allowed."""
 
 import asyncio
-import heapq
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from itertools import count
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+import structlog
 
 from mailer.settings import Settings
 from workers.relays.relay import Relay
-from workers.smtp.connector import Connector
+from workers.smtp.connector import Connector, RelayFault
+from workers.smtp.lateness import LEAST, Lateness
+from workers.smtp.seats import Seats
 from workers.smtp.session import Check, Look, Session
 from workers.smtp.transaction import Envelope, Segment, Transcript
 
+log = structlog.get_logger()
 _UNFIT_SECONDS = 600.0  # for which an extension is not used again that did not work as offered
+_NARROW_SECONDS = 600.0  # for which no more seats are tried than there were connections for
 
 # Builds what a server with these extensions can take.
 Build = Callable[[Mapping[str, str]], Awaitable[tuple[Envelope, list[Segment]]]]
@@ -21,30 +26,34 @@ Build = Callable[[Mapping[str, str]], Awaitable[tuple[Envelope, list[Segment]]]]
 class Pool:
     """Lends sessions, never more than allowed; a warm one where there is one, else a new one.
 
-    Who waits gets a seat by priority, and in order of arrival within one.
+    Must be made on the event loop that it is to run on. Its own steps are taken for each email, so
+    they do no more than they must.
+
+    Args:
+        late_seconds: after which a reply may be late; see `Lateness`.
     """
 
-    def __init__(self, connector: Connector, *, idle_seconds: float) -> None:
+    def __init__(
+        self, connector: Connector, *, idle_seconds: float, late_seconds: float = LEAST
+    ) -> None:
+        relay = connector.relay
+        self.seats: Seats[Seat] = Seats(relay.connections, relay.late_connections)
         self._connect = connector
-        self._relay = connector.relay
+        self._relay = relay
         self._idle_seconds = idle_seconds
+        self._now = asyncio.get_running_loop().time
         self._unfit: dict[str, float] = {}  # extension → until when it is not used
         self._idle: list[tuple[float, Session]] = []  # the one used last at the end
-        self._taken = 0
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._order = count()
         self._leaving: set[asyncio.Task[None]] = set()
+        self._lateness = Lateness(late_seconds)
+        self._narrow_until = 0.0
 
-    @asynccontextmanager
-    async def seat(self, urgency: int) -> AsyncIterator["Seat"]:
-        """Wait for the right to use one session; the least ``urgency`` comes first."""
-        await self._turn(urgency)
-        seat = Seat(self)
-        try:
-            yield seat
-        finally:
-            seat.leave()
-            self._pass_on()
+    def seat(self, urgency: int) -> "Seat":
+        """Give what waits, in ``async with``, for the right to use one session.
+
+        Who waits gets it by ``urgency``, the least first, and in order of arrival within one.
+        """
+        return Seat(self, urgency)
 
     async def connect(self) -> Session:
         """Make a new session.
@@ -52,26 +61,42 @@ class Pool:
         Raises:
             RelayFault: none could be had.
         """
-        session = await self._connect()
-        now = asyncio.get_running_loop().time()
-        for name in [name for name, until in self._unfit.items() if until > now]:
-            session.extensions.pop(name, None)
+        try:
+            session = await self._connect()
+        except RelayFault:
+            # perhaps it takes no more of them while those that wait for late answers are open
+            self.seats.narrow()
+            self._narrow_until = self._now() + _NARROW_SECONDS
+            raise
+        if self._unfit:
+            now = self._now()
+            for name in [name for name, until in self._unfit.items() if until > now]:
+                session.extensions.pop(name, None)
         return session
 
     def warm(self) -> Session | None:
         """Take the session that was used last, if one is still good."""
         while self._idle:
             _, session = self._idle.pop()
-            if self._is_good(session):
+            if session.usable and self._now() - session.born_at < self._relay.connection_seconds:
                 return session
             self._end(session)
         return None
 
     def put_back(self, session: Session) -> None:
         """Keep a session for others."""
-        now = asyncio.get_running_loop().time()
-        self._unfit |= dict.fromkeys(session.unfit, now + _UNFIT_SECONDS)
-        if self._is_good(session):
+        now = self._now()
+        if session.unfit:
+            self._unfit |= dict.fromkeys(session.unfit, now + _UNFIT_SECONDS)
+        if not session.usable:
+            self._end(session)
+            return
+        self._lateness.answered(now, session.longest_wait)
+        relay = self._relay
+        if (
+            session.transactions < relay.messages_per_connection
+            and now - session.born_at < relay.connection_seconds
+        ):
             self._idle.append((now, session))
         else:
             self._end(session)
@@ -81,49 +106,46 @@ class Pool:
         idle, self._idle = self._idle, []
         await asyncio.gather(*(session.quit() for _, session in idle), *self._leaving)
 
+    def tidy(self) -> None:
+        """Do what time brings with it, each second or so."""
+        self.close_idle()
+        if self._narrow_until and self._now() > self._narrow_until:
+            self._narrow_until = 0.0
+            self.seats.widen()
+        self.set_aside_late()
+
     def close_idle(self) -> None:
         """End sessions that nobody has used for a while."""
-        oldest = asyncio.get_running_loop().time() - self._idle_seconds
+        oldest = self._now() - self._idle_seconds
         stale = [session for since, session in self._idle if since < oldest or not session.usable]
         self._idle = [(since, session) for since, session in self._idle if session not in stale]
         for session in stale:
             self._end(session)
 
-    def _is_good(self, session: Session) -> bool:
-        age = asyncio.get_running_loop().time() - session.born_at
-        return (
-            session.usable
-            and session.transactions < self._relay.messages_per_connection
-            and age < self._relay.connection_seconds
-        )
+    def set_aside_late(self) -> None:
+        """Let others have the turns of those whose message the relay leaves unanswered.
+
+        They go on waiting: whoever gives up after the final dot makes duplicates (RFC 1047).
+        """
+        seats = self.seats
+        if not seats.spare or not seats.wanted:
+            return
+        waits = {seat: seat.waits for seat in seats.taken}
+        if late := self._lateness.pick(self._now(), waits)[: seats.spare]:
+            seats.set_aside(late)
+            log.warning(
+                "a relay's answers are late; others take the turns",
+                relay=self._relay.name,
+                jobs=len(late),
+                seconds=round(waits[late[0]], 1),
+                late=len(seats.aside),
+            )
 
     def _end(self, session: Session) -> None:
         """Take leave of a session; nobody waits for it."""
         task = asyncio.create_task(session.quit())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
-
-    async def _turn(self, urgency: int) -> None:
-        if self._taken < self._relay.connections:
-            self._taken += 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (urgency, next(self._order), turn))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._pass_on()
-            raise
-
-    def _pass_on(self) -> None:
-        """Give the turn to the one who waits first, or free it."""
-        while self._waiting:
-            _, _, turn = heapq.heappop(self._waiting)
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._taken -= 1
 
 
 def pools(relays: Mapping[str, Relay], settings: Settings) -> dict[str, Pool]:
@@ -137,9 +159,30 @@ def pools(relays: Mapping[str, Relay], settings: Settings) -> dict[str, Pool]:
 class Seat:
     """The right to use one session at a time, for the length of one delivery."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, urgency: int) -> None:
         self._pool = pool
+        self._urgency = urgency
         self._session: Session | None = None
+
+    async def __aenter__(self) -> Self:
+        seats = self._pool.seats
+        if not seats.take(self):
+            await seats.turn(self, self._urgency)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.leave()
+        self._pool.seats.leave(self)
+
+    @property
+    def waits(self) -> float:
+        """For how many seconds the relay has left unanswered what was said last."""
+        return self._session.waits if self._session else 0.0
 
     async def transact(
         self, build: Build, check: Look, look: Look, before_final: Check | None = None

@@ -78,6 +78,16 @@ class Session:
         """Why the session is over, or None."""
         return self._channel.failure
 
+    @property
+    def waits(self) -> float:
+        """For how many seconds the server has left unanswered what was said; 0 if nothing is."""
+        return self._channel.waits
+
+    @property
+    def longest_wait(self) -> float:
+        """Seconds that the slowest answer within the last transaction took."""
+        return self._channel.longest_wait
+
     async def transact(
         self,
         envelope: Envelope,
@@ -95,6 +105,7 @@ class Session:
             look: called right before they do, where the server was waited for since the beginning.
         """
         self.transactions += 1
+        self._channel.longest_wait = 0.0
         try:
             transcript = await self._transaction(envelope, message, before_final, look)
         except BaseException:

@@ -5,9 +5,20 @@ from contextlib import asynccontextmanager
 import pytest
 import trustme
 
-from mailer.testing import Action, Fault, Options, SmtpServer, go_away, hang, hang_up_once, say
+from mailer.testing import (
+    Action,
+    Fault,
+    Options,
+    SmtpServer,
+    go_away,
+    hang,
+    hang_up_once,
+    say,
+    slow,
+)
 from workers.relays.relay import Tls
 from workers.smtp.connector import RelayFault
+from workers.smtp.lateness import LEAST
 from workers.smtp.pool import Pool
 from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Envelope, Phase
@@ -24,10 +35,11 @@ def pooled(connector):
     """Runs a server and a pool of sessions with it."""
 
     @asynccontextmanager
-    async def run(*faults, limit=3, idle_seconds=30.0, **options):
+    async def run(*faults, limit=3, late=0, idle_seconds=30.0, late_seconds=LEAST, **options):
         options = Options(faults=list(faults), extensions=BY_DATA, **options)
         async with SmtpServer(options) as server:
-            pool = Pool(connector(server.port, connections=limit), idle_seconds=idle_seconds)
+            connect = connector(server.port, connections=limit, late_connections=late)
+            pool = Pool(connect, idle_seconds=idle_seconds, late_seconds=late_seconds)
             try:
                 yield server, pool
             finally:
@@ -88,7 +100,7 @@ async def test_who_waits_is_served_by_urgency_and_then_in_order(pooled):
         async with pool.seat(0):
             names = [("low 1", 2), ("normal 1", 1), ("low 2", 2), ("high 1", 0), ("normal 2", 1)]
             tasks = [asyncio.create_task(take(*name)) for name in [*names, ("high 2", 0)]]
-            await until(lambda: len(pool._waiting) == 6)
+            await until(lambda: len(pool.seats._waiting) == 6)
         await asyncio.gather(*tasks)
     assert served == ["high 1", "high 2", "normal 1", "normal 2", "low 1", "low 2"]
 
@@ -103,7 +115,7 @@ async def test_a_newcomer_does_not_overtake_those_who_wait(pooled):
     async with pooled(limit=1) as (_, pool):
         async with pool.seat(1):
             first = asyncio.create_task(take("first"))
-            await until(lambda: pool._waiting)
+            await until(lambda: pool.seats.wanted)
         await take("second")
         await first
     assert served == ["first", "second"]
@@ -114,7 +126,7 @@ async def test_a_waiter_that_is_canceled_leaves_its_seat_to_others(pooled, when)
     async with pooled(limit=1) as (_, pool):
         async with pool.seat(1):
             waiter = asyncio.create_task(send(pool))
-            await until(lambda: pool._waiting)
+            await until(lambda: pool.seats.wanted)
             if when == "waiting":
                 waiter.cancel()
         waiter.cancel()  # its turn has come, and it does not know yet
@@ -122,7 +134,7 @@ async def test_a_waiter_that_is_canceled_leaves_its_seat_to_others(pooled, when)
             await waiter
         async with asyncio.timeout(5):
             assert (await send(pool)).final.positive
-        assert pool._taken == 0
+        assert not pool.seats.taken
 
 
 async def test_whatever_is_canceled_no_seat_gets_lost(pooled):
@@ -134,7 +146,7 @@ async def test_whatever_is_canceled_no_seat_gets_lost(pooled):
             for task in tasks[::2]:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            assert pool._taken == 0
+            assert not pool.seats.taken
         assert (await send(pool)).final.positive
 
 
@@ -169,6 +181,135 @@ async def test_a_connecting_delivery_that_is_canceled_closes_its_connection(pool
         with pytest.raises(asyncio.CancelledError):
             await task
         await until(lambda: not server.state.clients)
+
+
+# late answers
+
+
+@pytest.fixture
+def hanging(pooled):
+    """Runs a pool all of whose sessions wait for an answer that does not come."""
+
+    @asynccontextmanager
+    async def run(*faults, limit=1, hung=1, late_seconds=0.0, **options):
+        hangs = hang("dot", times=hung)
+        options = {"limit": limit, "late": 1, "late_seconds": late_seconds, **options}
+        async with pooled(hangs, *faults, **options) as (server, pool):
+            tasks = [asyncio.create_task(send(pool)) for _ in range(hung)]
+            await until(lambda: hangs.happened == hung)
+            await until(lambda: all(seat.waits > late_seconds for seat in pool.seats.taken))
+            try:
+                yield server, pool, tasks
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            assert not pool.seats.taken
+            assert not pool.seats.aside
+
+    return run
+
+
+async def test_a_message_that_is_never_answered_holds_up_no_other(hanging):
+    async with hanging() as (server, pool, _):
+        others = [asyncio.create_task(send(pool)) for _ in range(5)]
+        await until(lambda: pool.seats.wanted)
+        assert not server.state.count
+        pool.tidy()
+        assert all(transcript.final.positive for transcript in await asyncio.gather(*others))
+        assert server.state.connections == 2
+
+
+async def test_what_is_answered_late_is_sent_and_passes_no_seat_on(hanging):
+    async with hanging() as (server, pool, tasks):
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3):
+                group.create_task(send(pool))
+            await until(lambda: pool.seats.wanted)
+            pool.tidy()
+            (client,) = [c for c in server.state.clients if c.get_protocol()._busy]
+            client.write(b"250 2.0.0 at last\r\n")
+            assert (await tasks[0]).final.positive
+        assert not pool.seats.aside
+        assert server.state.open_at_most == 2
+
+
+async def test_nobody_is_set_aside_while_nobody_waits(hanging):
+    async with hanging() as (_, pool, _):
+        pool.tidy()
+        assert (len(pool.seats.taken), len(pool.seats.aside)) == (1, 0)
+
+
+@pytest.mark.parametrize(("late", "aside"), [(0, 0), (1, 1), (2, 2), (5, 2)])
+async def test_while_others_are_answered_all_late_ones_are_set_aside_that_may_be(
+    hanging, late, aside
+):
+    async with hanging(limit=3, hung=2, late=late, late_seconds=0.5) as (_, pool, _):
+        async with pool.seat(1):
+            other = asyncio.create_task(send(pool))
+            await until(lambda: pool.seats.wanted)
+            pool._lateness.answered(pool._now(), 0.0)
+            pool.tidy()
+            assert len(pool.seats.aside) == aside
+            assert len(pool.seats.taken) == 3 - aside + min(aside, 1)
+        assert (await other).final.positive
+
+
+async def test_the_pool_learns_that_a_relay_answers_and_how_long_it_takes(pooled):
+    async with pooled(slow(0.05), limit=1) as (_, pool):
+        before = pool._now()
+        await send(pool)
+        assert pool._lateness._answered_at >= before + 0.05
+        assert pool._lateness._usual > 0
+
+
+async def test_a_relay_that_takes_no_more_connections_is_asked_for_no_more(hanging):
+    """Each refusal pauses the relay: as many as it has room for must do."""
+    async with hanging(limit=1, late=5) as (server, pool, _):
+        server.state.options.faults.append(go_away("connect"))
+        other = asyncio.create_task(send(pool))
+        await until(lambda: pool.seats.wanted)
+        pool.tidy()
+        with pytest.raises(RelayFault):
+            await other
+        next_one = asyncio.create_task(send(pool))
+        await until(lambda: pool.seats.wanted)
+        pool.tidy()
+        assert pool.seats.wanted, "there is a seat less"
+        pool._narrow_until = pool._now() - 1
+        server.state.options.faults.pop()
+        pool.tidy()
+        assert (await next_one).final.positive
+
+
+async def test_a_server_that_takes_a_message_slowly_is_not_late_with_its_answer(pooled):
+    underway, reading = asyncio.Event(), asyncio.Event()
+
+    async def pieces():
+        yield b"Subject: hi\r\n\r\n"
+        underway.set()
+        await reading.wait()
+        yield b"Hello\r\n"
+
+    async def build(extensions):
+        return ENVELOPE, [pieces]
+
+    async def slowly(pool):
+        async with pool.seat(1) as seat:
+            return await seat.transact(build, check=lambda: None, look=lambda: None)
+
+    async with pooled(limit=1, late=1, late_seconds=0.0) as (_, pool):
+        task = asyncio.create_task(slowly(pool))
+        await underway.wait()
+        before = pool._now()
+        await until(lambda: pool._now() > before)
+        other = asyncio.create_task(send(pool))
+        await until(lambda: pool.seats.wanted)
+        pool.tidy()
+        assert not pool.seats.aside
+        reading.set()
+        assert (await task).final.positive
+        assert (await other).final.positive
 
 
 # warm sessions
@@ -209,6 +350,28 @@ async def test_idle_sessions_are_closed(pooled):
         pool.close_idle()
         await until(lambda: not server.state.clients)
         assert pool.warm() is None
+
+
+@pytest.mark.parametrize("when", ["before it is put back", "after it was put back"])
+async def test_a_session_that_has_grown_old_is_replaced(pooled, when):
+    async with pooled(limit=1) as (server, pool):
+        async with pool.seat(1) as seat:
+            session = seat._session = await pool.connect()
+            if when.startswith("before"):
+                session.born_at -= 600
+        assert bool(pool._idle) is when.startswith("after")
+        session.born_at -= 600
+        assert (await send(pool)).final.positive
+    assert server.state.connections == 2
+
+
+async def test_a_session_ends_after_so_many_messages(connector):
+    async with SmtpServer() as server:
+        pool = Pool(connector(server.port, messages_per_connection=3), idle_seconds=30.0)
+        for _ in range(7):
+            await send(pool)
+        await pool.close()
+    assert server.state.connections == 3
 
 
 async def test_sessions_are_kept_while_they_are_used(pooled):

@@ -138,6 +138,33 @@ def test_a_table_says_what_a_url_can_not():
     assert relay.without == {"chunking"}
 
 
+@pytest.mark.parametrize(
+    ("general", "table", "late"),
+    [
+        ({}, {}, 200),
+        ({}, {"connections": 5}, 50),
+        ({}, {"connections": 5, "late_connections": 7}, 7),
+        ({}, {"late_connections": 0}, 0),
+        ({"late_connections": 9}, {}, 9),
+        ({"late_connections": 0}, {}, 0),
+        ({}, {"max_connections": 40}, 0),
+        ({"late_connections": 9}, {"max_connections": 40}, 0),
+        ({"late_connections": 9}, {"max_connections": 40, "late_connections": 3}, 3),
+    ],
+)
+def test_how_many_connections_may_wait_for_late_answers(general, table, late):
+    table = {"url": "smtp://mx.example.com", **table}
+    (relay,) = relays(Settings(relays={"main": table}, **general)).values()
+    assert relay.late_connections == late
+
+
+def test_a_relay_without_a_table_has_late_connections_too():
+    (relay,) = relays(Settings(connections=3)).values()
+    assert (relay.connections, relay.late_connections) == (3, 30)
+    (relay,) = relays(Settings(connections=3, late_connections=1)).values()
+    assert relay.late_connections == 1
+
+
 def test_relays_keep_the_order_of_the_file():
     tables = {name: {"url": f"smtp://{name}.example.com"} for name in ("b", "a", "c")}
     assert list(relays(Settings(relays=tables))) == ["b", "a", "c"]

@@ -113,6 +113,21 @@ async def test_many_transactions_share_a_session(serving, extensions):
     assert "RSET" not in server.state.commands
 
 
+async def test_a_session_knows_how_long_its_server_took_at_most_for_the_last_message(serving):
+    fault = slow(0.3)
+    async with serving(fault, extensions=PIPELINING) as (_, session):
+        transaction = asyncio.create_task(session.transact(ONE, MESSAGE))
+        while session.waits < 0.1:
+            await asyncio.sleep(0.01)
+        await transaction
+        first = session.longest_wait
+        fault.delay = 0.0
+        await session.transact(ONE, MESSAGE)
+        assert session.longest_wait < first
+        assert first >= 0.25
+        assert session.waits == 0.0
+
+
 @pytest.mark.parametrize(
     ("extensions", "envelope", "mail"),
     [

@@ -1,0 +1,1 @@
+"""What is made of the figures: tables, plots, and the page in docs/."""
