@@ -55,9 +55,11 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """The parts of one message, validated.
 
     Attributes:
-        message_id: ``<id@domain>``, with its angle brackets.
-        date: Unix time in seconds, for the Date header. Not stored with the rest: it is the Redis
-            server's time of the enqueue (or the scheduled time), so that no producer's clock shows.
+        message_id: ``<id@domain>``, with its angle brackets. Not stored with the rest: the head of
+            the record has it.
+        date: Unix time in seconds, for the Date header. Not stored with the rest either: it is the
+            Redis server's time of the enqueue (or the scheduled time), so that no producer's clock
+            shows.
         headers: additional fields, in the order given.
         prepared: set for a message that was built elsewhere; of the others only ``message_id`` and
             ``from_email`` are set then.

@@ -188,7 +188,7 @@ class Store:
             expected_index[state].add(job_id)
             if not state.ended:
                 expected_lanes[int(record[b"lane"])].add(job_id)
-            held = {b"lease", b"worker", b"started"} & record.keys()
+            held = {b"lease", b"worker"} & record.keys()
             assert bool(held) is (state is JobState.SENDING), (job_id, state, held)
             if state is JobState.SENT:
                 assert not {b"message", b"blobs"} & record.keys()

@@ -35,7 +35,8 @@ def make_app(settings: Settings) -> Celery:
         # deliveries share one event loop; threads only carry batches to it
         worker_pool="threads",
         worker_concurrency=4,
-        worker_send_task_events=True,
+        # for whoever asks, as Flower does every five seconds; see workers.events
+        worker_send_task_events=False,
         worker_enable_remote_control=True,
         # a broker that is away when the worker starts, or goes later, is waited for
         broker_connection_retry_on_startup=True,

@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -39,7 +40,9 @@ class CourierStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery publ
         """Start the event loop and all that runs on it."""
         configure_logs()
         try:
-            self._courier = worker.app.courier = CourierThread(worker.app, worker.hostname)
+            self._courier = worker.app.courier = CourierThread(
+                worker.app, worker.hostname, partial(_task_events_wanted, worker)
+            )
         except InvalidSetting as error:  # an operator's mistake, which needs no traceback
             log.critical("the worker does not start", reason=str(error))
             raise SystemExit(os.EX_CONFIG) from None
@@ -64,6 +67,12 @@ def _collect_seldom() -> None:
     gc.set_threshold(50_000, 10, 10)
 
 
+def _task_events_wanted(worker: Any) -> bool:
+    """Whether a monitor has asked for task events (``enable_events``), or ``-E`` did."""
+    dispatcher = worker.consumer.event_dispatcher if worker.consumer else None
+    return dispatcher is not None and (not dispatcher.groups or "task" in dispatcher.groups)
+
+
 def _stop_worker() -> None:
     """Have Celery stop this worker in order, with an exit code that asks for a new one."""
     state.should_stop = EX_FAILURE
@@ -72,7 +81,7 @@ def _stop_worker() -> None:
 class CourierThread:
     """The courier on its loop, as Celery's threads see it."""
 
-    def __init__(self, app: Celery, hostname: str) -> None:
+    def __init__(self, app: Celery, hostname: str, events_wanted: Callable[[], bool]) -> None:
         self._thread = LoopThread()
 
         async def publish_batch(
@@ -81,7 +90,7 @@ class CourierThread:
             # kombu blocks; a thread does it, so that the loop goes on
             await asyncio.to_thread(publish, app, ids, dispatcher, ticket, priority)
 
-        events = TaskEvents(app, hostname)
+        events = TaskEvents(app, hostname, events_wanted)
         self._courier = self._thread.call(
             lambda: Courier(hostname, app.settings, publish_batch, events, _stop_worker)
         )

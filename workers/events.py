@@ -8,7 +8,8 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -24,31 +25,50 @@ from mailer.store.agenda import Assignment, Result
 log = structlog.get_logger()
 NAME = "mailer.email"
 _AGAIN = {Decision.RETRY, Decision.PAUSE, Decision.INTERRUPTED}
+_KEPT = 7.0  # seconds from the start, for which events are kept; Flower asks every five
 _EVERY = 0.2  # seconds between messages of events
-_MOST_WAITING = 20_000  # events kept while the broker is away; the oldest go
+_MOST_WAITING = 20_000  # events kept while the broker is away or nobody asks; the oldest go
 _ADDRESS = re.compile(r"[^\s<>\"'()\[\],;:]+@[^\s<>\"'()\[\],;:]+")
 
 
 class TaskEvents:
-    """Collects events on the loop, and publishes them together from a thread."""
+    """Collects events on the loop, and publishes them together from a thread.
 
-    def __init__(self, app: Celery, hostname: str) -> None:
+    Monitors ask for them, again and again, by ``enable_events``; where none does, they cost
+    nothing. A worker that has just started keeps them for a while: a monitor that was there before
+    it misses none.
+
+    Args:
+        wanted: whether a monitor has asked.
+    """
+
+    def __init__(self, app: Celery, hostname: str, wanted: Callable[[], bool]) -> None:
         self._app = app
-        self._sender = {"hostname": hostname, "pid": os.getpid(), "utcoffset": utcoffset()}
-        self._waiting: list[dict[str, Any]] = []
+        self._wanted = wanted
+        self._kept_until = time.monotonic() + _KEPT
+        self._are_kept = True
+        self._common = {
+            "name": NAME,
+            "hostname": hostname,
+            "pid": os.getpid(),
+            "utcoffset": utcoffset(),
+        }
+        self._waiting: deque[dict[str, Any]] = deque(maxlen=_MOST_WAITING)
 
     def began(self, jobs: Sequence[Assignment]) -> None:
         """Announce jobs that this worker has begun."""
+        if not self._are_kept:
+            return
         now = time.time()
         for job in jobs:
             uuid = job.lease.job_id
-            self._add("task-received", uuid, now, name=NAME, args="", kwargs="", retries=job.tries)
+            self._add("task-received", uuid, now, args="", kwargs="", retries=job.tries)
             self._add("task-started", uuid, now)
 
     def ended(self, result: Result) -> None:
         """Announce what became of an attempt."""
         now, uuid, attempt = time.time(), result.lease.job_id, result.attempt
-        if attempt is None:
+        if attempt is None or not self._are_kept:
             return
         reply = _ADDRESS.sub("<address>", attempt.reply or "")
         runtime = (attempt.ended_at or attempt.started_at) - attempt.started_at
@@ -65,6 +85,8 @@ class TaskEvents:
 
     def canceled(self, ids: Sequence[str]) -> None:
         """Announce jobs that will not be sent."""
+        if not self._are_kept:
+            return
         now = time.time()
         for job_id in ids:
             told = {"terminated": False, "signum": None, "expired": False}
@@ -75,19 +97,27 @@ class TaskEvents:
         while True:
             await asyncio.sleep(_EVERY)
             await self.publish()
+            if not self._wanted() and time.monotonic() > self._kept_until:
+                self._are_kept = False
+                self._waiting.clear()
+            else:
+                self._are_kept = True
 
     async def publish(self) -> None:
         """Publish what has collected. Events are news, not records: on failure they may go."""
-        events, self._waiting = self._waiting, []
+        if not self._wanted():
+            return
+        events = list(self._waiting)
+        self._waiting.clear()
         if events:
             try:
                 await asyncio.to_thread(self._publish, events)
             except Exception as error:  # noqa: BLE001 - the broker client raises what it likes
                 log.warning("events not published", events=len(events), reason=repr(error))
-                self._waiting = (events + self._waiting)[-_MOST_WAITING:]
+                self._waiting = deque([*events, *self._waiting], _MOST_WAITING)
 
     def _add(self, kind: str, uuid: str, now: float, **fields: Any) -> None:
-        event = {"type": kind, "uuid": uuid, "timestamp": now, **fields, **self._sender}
+        event = {"type": kind, "uuid": uuid, "timestamp": now, **fields, **self._common}
         self._waiting.append(event)
 
     def _publish(self, events: list[dict[str, Any]]) -> None:
@@ -107,6 +137,6 @@ class TaskEvents:
                 routing_key="task.multi",
                 declare=[exchange],
                 delivery_mode=TRANSIENT_DELIVERY_MODE,
-                headers={"hostname": self._sender["hostname"]},
+                headers={"hostname": self._common["hostname"]},
                 retry=False,
             )

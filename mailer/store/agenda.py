@@ -5,18 +5,16 @@ from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 from typing import Any
 
-import attrs
 import msgspec
 
 from mailer.job import Attempt, JobState, Priority, Recipient
 from mailer.message import Message
 from mailer.store import records
-from mailer.store.keys import LANES, STATES, Keys
+from mailer.store.keys import LANES, Keys
 from mailer.store.operation import Argument, Operation, run_command, run_script
 
 
-@attrs.frozen
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """What a dispatcher may publish now.
 
     Attributes:
@@ -30,16 +28,14 @@ class Claim:
     now: int
 
 
-@attrs.frozen
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """The right to deliver one job, until it is given back, runs out or is taken over."""
 
     job_id: str
     token: int
 
 
-@attrs.frozen
-class Assignment:
+class Assignment(msgspec.Struct, frozen=True):
     """A begun job: its lease, and all that is needed to deliver it.
 
     Attributes:
@@ -61,8 +57,7 @@ class Assignment:
     crashes: int = 0
 
 
-@attrs.frozen
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What became of one attempt.
 
     Attributes:
@@ -84,8 +79,7 @@ class Result:
     crashes: int = 0
 
 
-@attrs.frozen
-class Commitment:
+class Commitment(msgspec.Struct, frozen=True):
     """A message that is about to be completed.
 
     Attributes:
@@ -165,11 +159,10 @@ class Agenda:
                 result.lease.job_id,
                 result.lease.token,
                 result.state,
-                _FIRST_STATE_INDEX + STATES.index(result.state),
                 result.due_ms,
                 result.tries,
-                records.encode(result.recipients),
-                records.encode(result.attempt) if result.attempt else b"",
+                _recipients(result),
+                records.encode_attempt(result.attempt) if result.attempt else b"",
                 result.held,
                 result.crashes,
             ]
@@ -222,8 +215,7 @@ class Agenda:
             digests: of the blobs that were fetched for it.
         """
         keys = [self._keys.job(lease.job_id), self._keys.blob_prefix, self._keys.blob_uses]
-        undated = msgspec.structs.replace(message, date=0)  # that is a field of its own
-        args: list[Argument] = [lease.token, records.encode(undated), *digests]
+        args: list[Argument] = [lease.token, records.encode_message(message), *digests]
         return run_script("pin", keys, args, lambda reply: Pinning(reply.decode()))
 
     def ended_before(self, state: JobState, moment_ms: int, limit: int) -> Operation[list[str]]:
@@ -236,21 +228,26 @@ class Agenda:
     def retire(self, state: JobState, moment_ms: int, ids: Sequence[str]) -> Operation[int]:
         """Forget jobs that ended in ``state`` before ``moment_ms``; the result is their number."""
         keys = [self._keys.blob_prefix, self._keys.blob_uses, self._keys.state(state)]
-        keys += map(self._keys.job, ids)
+        keys += [self._keys.latest_prefix, *map(self._keys.job, ids)]
         return run_script("retire", keys, [state, moment_ms, *ids], int)
 
 
-_FIRST_STATE_INDEX = 5  # in the KEYS of finish.lua
+def _recipients(result: Result) -> bytes:
+    """Write them, but what the attempt says of them too, where there will be no other attempt."""
+    last = result.attempt if result.state is JobState.SENT else None
+    return records.encode_recipients(result.recipients, last.reply if last else None)
 
 
 def _assignment(fields: list[Any], now: int) -> Assignment | None:
     """Read one job; None where its record can't be read, which must not stop its neighbours."""
-    job_id, token, tries, date, since, expires, lane, head, message, recipients, crashes = fields
+    name, token, tries, date, since, expires, lane, head, message, recipients, crashes = fields
+    job_id = name.decode()
     try:
+        head = records.decode_head(head, job_id)
         return Assignment(
-            lease=Lease(job_id.decode(), token),
-            head=records.decode_head(head),
-            message=records.dated(message, date),
+            lease=Lease(job_id, token),
+            head=head,
+            message=records.decode_message(message, date, head.message_id),
             recipients=records.decode_recipients(recipients),
             priority=LANES[lane - 1],
             tries=tries,
@@ -260,5 +257,5 @@ def _assignment(fields: list[Any], now: int) -> Assignment | None:
             crashes=crashes,
         )
     except (msgspec.DecodeError, RecursionError, TypeError, ValueError) as error:
-        log.error("the record of job %s can't be read: %s", job_id.decode(), error)
+        log.error("the record of job %s can't be read: %s", job_id, error)
         return None

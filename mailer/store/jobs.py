@@ -107,9 +107,9 @@ class Jobs:
                 LANES.index(job.priority) + 1,
                 job.scheduled_ms,
                 job.expires_ms,
-                records.encode(job.head),
-                records.encode(job.message),
-                records.encode(job.recipients),
+                records.encode_head(job.head, job.id),
+                records.encode_message(job.message),
+                records.encode_recipients(job.recipients),
                 job.head.message_id,
                 job.fingerprint,
                 len(job.blobs),
@@ -144,6 +144,7 @@ class Jobs:
             fields = pairs(reply)
             if not fields:
                 raise JobNotFound(job_id)
+            fields = records.whole(fields)
             job = records.decode_job(job_id, fields)
             return StoredJob(job, fields[b"recipients"], b"message" in fields)
 
@@ -154,7 +155,7 @@ class Jobs:
 
         def parse(reply: Any) -> Job | None:
             fields = pairs(reply)
-            return records.decode_job(job_id, fields) if fields else None
+            return records.decode_job(job_id, records.whole(fields)) if fields else None
 
         return run_command("HGETALL", self._keys.job(job_id), parse=parse)
 
@@ -162,12 +163,16 @@ class Jobs:
         """Read the message of a job, or None where it is kept no more (HMGET)."""
 
         def parse(reply: list[Any]) -> Message | None:
-            message, date = reply
-            if date is None:
+            state, message, date, head = reply
+            if state is None:
                 raise JobNotFound(job_id)
-            return records.dated(message, int(date)) if message is not None else None
+            if message is None:
+                return None
+            message_id = records.decode_head(head, job_id).message_id
+            return records.decode_message(message, int(date), message_id)
 
-        return run_command("HMGET", self._keys.job(job_id), "message", "date", parse=parse)
+        names = ("state", "message", "date", "head")
+        return run_command("HMGET", self._keys.job(job_id), *names, parse=parse)
 
     def newest(self, state: JobState, limit: int) -> Operation[list[tuple[float, str]]]:
         """List the ids that came into ``state`` last, with the time (ms) (ZRANGE REV)."""
@@ -219,7 +224,7 @@ class Jobs:
             job.id,
             job.state,
             stored.raw_recipients,
-            records.encode(recipients),
+            records.encode_recipients(recipients),
         ]
         return run_script("revive", names, args, bool)
 
@@ -230,8 +235,10 @@ class Jobs:
         keys, job = self._keys, stored.job
         names = [keys.job(job.id), keys.state(JobState.UNCONFIRMED), keys.state(state)]
         names += [keys.blob_prefix, keys.blob_uses]
-        args: list[Argument] = [job.id, stored.raw_recipients, records.encode(recipients)]
-        return run_script("resolve", names, [*args, state, words], bool)
+        args: list[Argument] = [job.id, stored.raw_recipients]
+        return run_script(
+            "resolve", names, [*args, records.encode_recipients(recipients), state, words], bool
+        )
 
 
 def _queue_full(there: int, allowed: int, kind: bytes) -> QueueFull:

@@ -55,7 +55,7 @@ class Keys:
         self.probe = f"{tag}:probe"
         self.job_prefix = f"{tag}:job:"
         self._once = f"{tag}:once:"
-        self._latest = f"{tag}:latest:"
+        self.latest_prefix = f"{tag}:latest:"
         self._begun = f"{tag}:begun:"
         self._upload = f"{tag}:upload:"
 
@@ -79,7 +79,7 @@ class Keys:
 
     def latest(self, supersede_key: str) -> str:
         """Where the last job of a supersede key is named; hashed likewise."""
-        return self._latest + hashlib.sha256(supersede_key.encode()).hexdigest()
+        return self.latest_prefix + hashlib.sha256(supersede_key.encode()).hexdigest()
 
     def blob(self, sha256: str) -> str:
         """The content of that digest."""

@@ -1,54 +1,84 @@
 """How a job is written into its hash, and read back. JSON only.
 
-Fields of ``job:<id>``: ``state lane created updated due since expires tries token crashes`` (and,
-while it is sent, ``lease worker started``, and ``committed``: the relay and the recipients of a
-message that may have been completed, see ``commit.lua``), ``head``, ``message``, ``recipients``,
-``attempts`` (a JSON object a line), ``held`` (why it waits, where no attempt says so),
-``superseded`` (the id of the email that takes its place), ``latest`` (the key that names the last
-job of its supersede key), ``blobs`` (the SHA-256 of each), and ``date``: when it was enqueued or is
-meant to leave, in seconds, the same in the Date header of every attempt. The other times are
-milliseconds since 1970; all are by the Redis server's clock.
+Fields of ``job:<id>``: ``state lane created due since expires tries token crashes`` (and, while it
+is sent, ``lease worker``, and ``committed``: the relay and the recipients of a message that may
+have been completed, see ``commit.lua``), ``updated`` (once that is not ``created``), ``head``,
+``message``, ``recipients``, ``attempts`` (one a line), ``held`` (why it waits, where no attempt
+says so), ``superseded`` (the id of the email that takes its place), ``latest`` (the SHA-256 of its
+supersede key), ``blobs`` (the SHA-256 of each), and ``date``: when it was enqueued or is meant to
+leave, in seconds, the same in the Date header of every attempt. The other times are milliseconds
+since 1970; all are by the Redis server's clock.
+
+Head, recipients and attempts are JSON arrays: the values in the order of the fields, without names,
+up to the last one that says something. Their times are seconds; those of an attempt count from its
+start. Of a job that was sent only what `Job` shows is kept, in a form that takes less memory: see
+``keep.lua`` and `whole`.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple, replace
 
 from mailer.job import Attempt, Job, JobState, Recipient
 from mailer.message import Message
 from mailer.retry import RetryPolicy
 from mailer.store.keys import LANES
 
+_USUAL_DELIVERY = "at-least-once"
 
-class Head(msgspec.Struct, frozen=True, omit_defaults=True):
+
+class Head(msgspec.Struct, frozen=True):
     """What is kept of an email as long as its job is recorded; the message itself may go."""
 
-    message_id: str
-    from_email: str
-    subject: str
-    envelope_sender: str
-    relay: str | None = None
-    delivery: str = "at-least-once"
-    dsn_notify: tuple[str, ...] = ()
-    dsn_return: str | None = None
-    retry: RetryPolicy | None = None
+    message_id: str = ""
+    from_email: str = ""
+    subject: str = ""
+    envelope_sender: str = ""
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}
+    relay: str | None = None
+    retry: RetryPolicy | None = None
+    delivery: str = _USUAL_DELIVERY
+    dsn_notify: tuple[str, ...] = ()
+    dsn_return: str | None = None
 
     def __repr__(self) -> str:
         """Name the message, and nothing of its content: this may come into logs."""
         return f"Head({self.message_id})"
 
 
+class _HeadRow(Head, frozen=True, array_like=True):
+    """A head as it is stored."""
+
+
+class _RecipientRow(Recipient, frozen=True, array_like=True):
+    """A recipient as it is stored."""
+
+
+class _AttemptRow(Attempt, frozen=True, array_like=True):
+    """An attempt as it is stored; times that count from its start count from 1970 here."""
+
+
 encode = msgspec.json.Encoder().encode
-decode_head = msgspec.json.Decoder(Head).decode
-decode_message = msgspec.json.Decoder(Message).decode
-decode_recipients = msgspec.json.Decoder(tuple[Recipient, ...]).decode
-# not strict: the one attempt that Lua writes has its times in seconds
-_attempt = msgspec.json.Decoder(Attempt, strict=False).decode
+_head = msgspec.json.Decoder(_HeadRow).decode
+_message = msgspec.json.Decoder(Message).decode
+# not strict, for times are numbers of seconds
+_recipients = msgspec.json.Decoder(list[_RecipientRow], strict=False).decode
+_attempt = msgspec.json.Decoder(_AttemptRow, strict=False).decode
 
-
+# the places of some values
+_MESSAGE_ID, _SENDER, _DELIVERY = map(
+    Head.__struct_fields__.index, ("message_id", "envelope_sender", "delivery")
+)
+_REPLY, _NOT_BEFORE = map(Recipient.__struct_fields__.index, ("reply", "not_before"))
+_STARTED, *_LATER = map(
+    Attempt.__struct_fields__.index, ("started_at", "ended_at", "next_attempt_at")
+)
+_KEPT = (b"created", b"updated", b"lane", b"expires", b"head", b"recipients", b"attempts")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = 253_402_300_799_000  # the last second of the year 9999
 
 
@@ -65,29 +95,127 @@ def milliseconds(moment: datetime) -> int:
     return min(max(1, round(moment.timestamp() * 1000)), _LAST)
 
 
-def dated(message: bytes, date: int) -> Message:
-    """Read a message, and put in its date, which is a field of its own."""
-    return msgspec.structs.replace(decode_message(message), date=date)
+def encode_head(head: Head, job_id: str) -> bytes:
+    """Write a head, and nothing for what is usual."""
+    row = list(astuple(head))
+    for place, usual in _usual(head.from_email, job_id):
+        if row[place] == usual:
+            row[place] = ""
+    return encode(_cut(row))
+
+
+def decode_head(stored: bytes, job_id: str) -> Head:
+    """Read a head."""
+    head = _head(stored)
+    row = list(astuple(head))
+    for place, usual in _usual(head.from_email, job_id):
+        row[place] = row[place] or usual
+    return Head(*row)
+
+
+def _usual(from_email: str, job_id: str) -> tuple[tuple[int, str], ...]:
+    """Give what most heads have, with its place."""
+    sender = from_email.rpartition("<")[2].removesuffix(">")
+    message_id = f"<{job_id}@{sender.rpartition('@')[2]}>"
+    return (_MESSAGE_ID, message_id), (_SENDER, sender), (_DELIVERY, _USUAL_DELIVERY)
+
+
+def encode_message(message: Message) -> bytes:
+    """Write a message, without its date and its Message-ID: they stand elsewhere in the record."""
+    return encode(replace(message, date=0, message_id=""))
+
+
+def decode_message(stored: bytes, date: int, message_id: str) -> Message:
+    """Read a message, and put them in."""
+    return replace(_message(stored), date=date, message_id=message_id)
+
+
+def encode_recipients(recipients: Sequence[Recipient], said: str | None = None) -> bytes:
+    """Write recipients; an empty reply stands for ``said``, which is stored with the attempt."""
+    rows = []
+    for recipient in recipients:
+        row = _cut(list(astuple(recipient)))
+        if recipient.not_before:
+            row[_NOT_BEFORE] = recipient.not_before.timestamp()
+        if said and recipient.reply == said:
+            row[_REPLY] = ""
+        rows.append(row)
+    return encode(rows)
+
+
+def decode_recipients(stored: bytes, said: str | None = None) -> tuple[Recipient, ...]:
+    """Read recipients; ``said`` is the reply of the last attempt."""
+    return tuple(
+        [
+            Recipient(
+                row.address, row.state, said if row.reply == "" else row.reply, row.not_before
+            )
+            for row in _recipients(stored)
+        ]
+    )
+
+
+def encode_attempt(attempt: Attempt) -> bytes:
+    """Write an attempt."""
+    row = _cut(list(astuple(attempt)))
+    row[_STARTED] = attempt.started_at.timestamp()
+    for place in _LATER:
+        if place < len(row) and row[place]:
+            row[place] = (row[place] - attempt.started_at).total_seconds()
+    return encode(row)
+
+
+def decode_attempts(stored: bytes) -> tuple[Attempt, ...]:
+    """Read attempts, one a line."""
+    attempts = []
+    for line in stored.splitlines():
+        values = list(astuple(_attempt(line)))
+        for place in _LATER:
+            if values[place]:
+                values[place] = values[_STARTED] + (values[place] - _EPOCH)
+        attempts.append(Attempt(*values))
+    return tuple(attempts)
+
+
+def _cut(row: list[Any]) -> list[Any]:
+    """Take off the values after the last one that says something."""
+    while not row[-1]:
+        row.pop()
+    return row
+
+
+def whole(fields: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Give the record of a sent job, cut into pieces by ``keep.lua``, the fields of any other."""
+    pieces: list[bytes] = []
+    while piece := fields.get(b"%d" % len(pieces)):
+        pieces.append(piece)
+    if not pieces:
+        return fields
+    created, after, *lines = b"".join(pieces).split(b"\n", len(_KEPT) - 1)
+    updated = b"%d" % (int(created) + int(after))
+    return fields | dict(zip(_KEPT, (created, updated, *lines), strict=True))
 
 
 def decode_job(job_id: str, fields: dict[bytes, bytes]) -> Job:
     """Read a whole record."""
-    head = decode_head(fields[b"head"])
+    head = decode_head(fields[b"head"], job_id)
     state = JobState(fields[b"state"].decode())
-    expires = int(fields[b"expires"])
+    expires = int(fields.get(b"expires", 0))
+    attempts = decode_attempts(fields.get(b"attempts", b""))
+    said = attempts[-1].reply if attempts else None
     return Job(
         id=job_id,
         state=state,
         message_id=head.message_id,
         from_email=head.from_email,
         subject=head.subject,
-        recipients=decode_recipients(fields[b"recipients"]),
-        attempts=tuple(_attempt(line) for line in fields.get(b"attempts", b"").splitlines()),
+        recipients=decode_recipients(fields[b"recipients"], said),
+        attempts=attempts,
         priority=LANES[int(fields[b"lane"]) - 1],
         tags=head.tags,
         metadata=head.metadata,
         created_at=at(int(fields[b"created"])),
-        updated_at=at(int(fields[b"updated"])),
+        updated_at=at(int(fields.get(b"updated", fields[b"created"]))),
         expires_at=at(expires) if expires else None,
         superseded_by=fields.get(b"superseded", b"").decode() or None,
         held=fields.get(b"held", b"").decode() or None if not state.ended else None,

@@ -40,11 +40,16 @@ class System:
     mailer: Mailer
     workers: list[_Worker] = attrs.field(factory=list)
 
-    def worker(self, name: str = "w1", app: str = "workers", **settings: str) -> WorkerProcess:
+    def worker(
+        self,
+        name: str = "w1",
+        app: str = "workers",
+        arguments: tuple[str, ...] = (),
+        **settings: str,
+    ) -> WorkerProcess:
         """Make a worker; ``with`` starts it, or `start` and `wait_until_ready`."""
-        worker = _Worker(
-            {**self.settings, **settings}, self.folder / f"{name}.log", name=name, app=app
-        )
+        own, log = {**self.settings, **settings}, self.folder / f"{name}.log"
+        worker = _Worker(own, log, name=name, app=app, arguments=arguments)
         self.workers.append(worker)
         return worker
 

@@ -54,6 +54,7 @@ def test_celery_messages_events_and_logs_hold_no_content(system, smtp, dkim_key)
         nowhere = f"localhost:{free_port()}"
         hosts = {"attachment_hosts": [nowhere], "attachment_private_hosts": [nowhere]}
         with system.worker(
+            arguments=("-E",),  # task events, which go to whoever asks
             MAILER_ATTACHMENT_HOSTS=nowhere,
             MAILER_ATTACHMENT_PRIVATE_HOSTS=nowhere,
             MAILER_DKIM=json.dumps({"example.com": [{"selector": "s1", "key": pem}]}),

@@ -3,8 +3,8 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from mailer import Email, WrongState
 from mailer.async_client import AsyncMailer
@@ -147,7 +147,7 @@ class TestCommits:
         begun = await store.run(store.agenda.begin(ids, "w1", 60))
         commits = Commits(store.agenda, store.runner)
         ours = list(map(commitment, begun))
-        stale = [attrs.evolve(made, lease=Lease(made.lease.job_id, 99)) for made in ours[::3]]
+        stale = [replace(made, lease=Lease(made.lease.job_id, 99)) for made in ours[::3]]
         pairs = zip([*begun, *begun[::3]], [*ours, *stale], strict=True)
         answers = await asyncio.gather(
             *(commits.commit(job, made) for job, made in pairs), return_exceptions=True

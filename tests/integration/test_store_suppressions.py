@@ -8,6 +8,7 @@ import pytest
 
 from mailer.job import Decision, JobState, Recipient, RecipientState
 from mailer.store.agenda import ENDED, NOW, Result
+from mailer.store.records import at
 
 ACCEPTED, PENDING = RecipientState.ACCEPTED, RecipientState.PENDING
 REFUSED, SUPPRESSED = RecipientState.REFUSED, RecipientState.SUPPRESSED
@@ -217,7 +218,7 @@ class TestBegin:
 
     async def test_a_time_of_its_own_goes_with_the_recipient_who_is_left_out(self, store):
         begun = await store.begun(to=["a@example.org", "b@example.org"])
-        moment = datetime.now(UTC) + timedelta(hours=1)
+        moment = at(store.now_ms() + 3_600_000)
         people = tuple(
             Recipient(r.address, RecipientState.DEFERRED, "450 no", moment)
             for r in begun.recipients

@@ -5,10 +5,11 @@ from sabotage.step import Step
 _LUA = "mailer/store/lua/"
 _BEGIN, _CLAIM, _FINISH = f"{_LUA}begin.lua", f"{_LUA}claim.lua", f"{_LUA}finish.lua"
 _ENQUEUE, _CANCEL, _REVIVE = f"{_LUA}enqueue.lua", f"{_LUA}cancel.lua", f"{_LUA}revive.lua"
-_UNDISPATCH = f"{_LUA}undispatch.lua"
+_UNDISPATCH, _KEEP = f"{_LUA}undispatch.lua", f"{_LUA}keep.lua"
 _WORKERS = "tests/integration/test_store_workers.py::"
 _PRODUCERS = "tests/integration/test_store_producers.py::"
 _SUPERSEDE = "tests/integration/test_store_supersede.py::"
+_SENT = "tests/integration/test_store_sent.py::"
 _LOST = f"{_WORKERS}TestLostAttempts::"
 
 STEPS = (
@@ -80,6 +81,14 @@ STEPS = (
         (f"{_WORKERS}TestFinish::test_what_ended_otherwise_keeps_its_content_for_another_try",),
     ),
     Step(
+        "finish: that a sent job is kept under its token",
+        "of a result that comes twice, for its reply got lost, it would be said that it is stale",
+        _KEEP,
+        "{ 'state', 'sent', 'token', job[1] }, 4",
+        "{ 'state', 'sent' }, 2",
+        (f"{_SENT}test_a_result_that_comes_twice_is_known",),
+    ),
+    Step(
         "begin: that an expired job leaves the agenda",
         "it would be dispatched for ever, and never begun",
         _BEGIN,
@@ -91,7 +100,7 @@ STEPS = (
         "finish: the end of a superseded job that would be tried again",
         "an old email, a password reset say, would arrive after the newer one",
         _FINISH,
-        "if due > 0 and job[6] then",
+        "if due > 0 and job[3] then",
         "if false then",
         (f"{_SUPERSEDE}test_one_that_is_being_sent_is_not_tried_again",),
     ),
@@ -124,16 +133,16 @@ STEPS = (
         "finish: the end of the count of crashes",
         "an email whose workers died for other reasons would fail at the third time in its life",
         _FINISH,
-        "if ARGV[at + 10] == '0' then redis.call('HDEL', record, 'crashes')",
-        "if ARGV[at + 10] == '0' then",
+        "if ARGV[at + 9] == '0' then redis.call('HDEL', record, 'crashes')",
+        "if ARGV[at + 9] == '0' then",
         (f"{_LOST}test_each_is_counted_until_an_attempt_ends_in_order",),
     ),
     Step(
         "revive: the end of the count of crashes",
         "a person who retries would get one try instead of three",
         _REVIVE,
-        "redis.call('HDEL', KEYS[1], 'superseded', 'crashes')",
-        "redis.call('HDEL', KEYS[1], 'superseded')",
+        "redis.call('HDEL', KEYS[1], 'expires', 'superseded', 'crashes')",
+        "redis.call('HDEL', KEYS[1], 'expires', 'superseded')",
         (f"{_LOST}test_a_person_who_retries_sets_their_count_back",),
     ),
 )

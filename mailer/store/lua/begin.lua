@@ -29,29 +29,36 @@ local begun, suppress = { now }, suppression(KEYS[15], KEYS[16])
 
 local function finish(record, id, lane, from, to)
   redis.call('HSET', record, 'state', to, 'updated', now)
-  redis.call('HDEL', record, 'lease', 'worker', 'started', 'committed')
+  redis.call('HDEL', record, 'lease', 'worker', 'committed')
   redis.call('ZREM', KEYS[lane], id)
   redis.call('ZREM', KEYS[index[from]], id)
   redis.call('ZADD', KEYS[index[to]], now, id)
 end
 
-local function record_interruption(record, job, committed)
-  local attempt = cjson.encode({ n = tonumber(job[6] or 0) + 1, started_at = tonumber(job[13]) / 1000,
-    ended_at = now / 1000, worker = job[12], decision = 'interrupted',
-    phase = committed and 'dot' or nil, relay = committed and committed.relay or nil,
-    reply = committed and LOST or nil })
-  local attempts = (redis.call('HGET', record, 'attempts') or '') .. attempt .. '\n'
+-- Returns to what the worker that was lost had committed itself, or nothing.
+local function record_interruption(record, tries)
+  local job = redis.call('HMGET', record, 'attempts', 'updated', 'worker', 'committed')
+  local committed = job[4] and cjson.decode(job[4])
+  -- the values of an Attempt, in their order
+  local attempt = string.format('[%d,%.3f,"interrupted",%.3f,%s', tries + 1, job[2] / 1000,
+    (now - job[2]) / 1000, cjson.encode(job[3]))
+  if committed then
+    attempt = attempt .. string.format(',%s,"dot",null,null,"%s"',
+      cjson.encode(committed.relay), LOST)
+  end
+  local attempts = (job[1] or '') .. attempt .. ']\n'
   while #attempts > MOST_HISTORY do attempts = string.gsub(attempts, '^[^\n]*\n', '', 1) end
   redis.call('HSET', record, 'attempts', attempts)
+  return committed
 end
 
 -- What becomes of a job of which nobody is left to send to.
 local function end_without(people)
   local accepted, others = false, false
   for _, person in ipairs(people) do
-    if person.state == 'unconfirmed' then return 'unconfirmed' end
-    accepted = accepted or person.state == 'accepted'
-    others = others or person.state ~= 'suppressed'
+    if person[STATE] == 'unconfirmed' then return 'unconfirmed' end
+    accepted = accepted or person[STATE] == 'accepted'
+    others = others or person[STATE] ~= 'suppressed'
   end
   return accepted and 'partially_sent' or others and 'failed' or 'suppressed'
 end
@@ -60,14 +67,14 @@ end
 -- complete, or all where it did not say. Returns what suppression returns.
 local function doubt(recipients, committed)
   local readable, people = pcall(cjson.decode, recipients)
-  if not readable then return recipients, 0, { { state = 'unconfirmed' } } end
+  if not readable then return recipients, 0, { { [STATE] = 'unconfirmed' } } end
   local sent_to, left = {}, 0
   for _, address in ipairs(committed and committed.recipients or {}) do sent_to[address] = true end
   for _, person in ipairs(people) do
-    local state = person.state or 'pending'
+    local state = person[STATE] or 'pending'
     if state == 'pending' or state == 'deferred' then
-      if not committed or sent_to[person.address] then
-        person.state, person.reply, person.not_before = 'unconfirmed', LOST, nil
+      if not committed or sent_to[person[ADDRESS]] then
+        person[STATE], person[REPLY], person[NOT_BEFORE] = 'unconfirmed', LOST, nil
       else
         left = left + 1
       end
@@ -79,16 +86,14 @@ end
 for i = 17, #KEYS do
   local record, id = KEYS[i], ARGV[i - 14]
   local job = redis.call('HMGET', record, 'state', 'due', 'lease', 'lane', 'expires', 'tries',
-    'date', 'since', 'head', 'message', 'recipients', 'worker', 'started', 'committed',
-    'superseded', 'crashes')
+    'date', 'since', 'head', 'message', 'recipients', 'superseded', 'crashes', 'token')
   local state, due, expires = job[1], tonumber(job[2] or 0), tonumber(job[5] or 0)
-  local lane, over = tonumber(job[4] or 0), job[15] or (expires > 0 and expires <= now)
+  local lane, over = tonumber(job[4] or 0), job[12] or (expires > 0 and expires <= now)
   local lost = state == 'sending' and tonumber(job[3]) <= now
   local waiting = (state == 'scheduled' or state == 'queued' or state == 'deferred') and due <= now
-  local committed = lost and job[14] and cjson.decode(job[14])
-  local crashes = tonumber(job[16] or 0)
+  local tries, crashes, committed = tonumber(job[6] or 0), tonumber(job[13] or 0), nil
   if lost then
-    record_interruption(record, job, committed)
+    committed = record_interruption(record, tries)
     crashes = redis.call('HINCRBY', record, 'crashes', 1)
   end
   local recipients, left, people = job[11], nil, nil
@@ -112,16 +117,16 @@ for i = 17, #KEYS do
     redis.call('HINCRBY', record, 'token', 1)
     finish(record, id, lane, state, end_without(people))
   elseif waiting or lost then
-    local token = redis.call('HINCRBY', record, 'token', 1)
-    redis.call('HSET', record, 'state', 'sending', 'updated', now, 'started', now,
+    local token = tonumber(job[14] or 0) + 1
+    redis.call('HSET', record, 'state', 'sending', 'token', token, 'updated', now,
       'lease', lease, 'worker', ARGV[2])
-    redis.call('HDEL', record, 'committed')
+    if committed then redis.call('HDEL', record, 'committed') end
     redis.call('ZADD', KEYS[lane], lease, id)
     if not lost then
       redis.call('ZREM', KEYS[index[state]], id)
       redis.call('ZADD', KEYS[index.sending], now, id)
     end
-    begun[#begun + 1] = { id, token, tonumber(job[6] or 0), tonumber(job[7]), tonumber(job[8]),
+    begun[#begun + 1] = { id, token, tries, tonumber(job[7]), tonumber(job[8]),
       expires, lane, job[9], job[10], recipients, crashes }
   end
 end

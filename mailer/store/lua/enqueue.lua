@@ -135,15 +135,15 @@ for i, job in ipairs(jobs) do
       shas[b] = blob.sha
     end
     redis.call('HSET', job.record, 'state', state, 'lane', job.priority, 'created', now,
-      'updated', now, 'due', due, 'since', due, 'date', math.floor(due / 1000),
-      'expires', job.expires, 'head', job.head, 'message', job.message,
-      'recipients', people or job.recipients)
+      'due', due, 'since', due, 'date', math.floor(due / 1000), 'head', job.head,
+      'message', job.message, 'recipients', people or job.recipients)
+    if job.expires > 0 then redis.call('HSET', job.record, 'expires', job.expires) end
     if #shas > 0 then redis.call('HSET', job.record, 'blobs', table.concat(shas, ' ')) end
     if job.latest ~= job.record then
       local last = redis.call('GET', job.latest)
       if last then supersede(last, job.id) end
       redis.call('SET', job.latest, job.id)
-      redis.call('HSET', job.record, 'latest', job.latest)
+      redis.call('HSET', job.record, 'latest', string.sub(job.latest, -64))  -- the SHA-256
     end
     redis.call('ZADD', index, now, job.id)
     if left ~= 0 then redis.call('ZADD', job.lane, due, job.id) end

@@ -16,7 +16,7 @@ local state = job[1]
 if not state then return false end
 if state ~= 'scheduled' and state ~= 'queued' and state ~= 'deferred' then return { state, 0 } end
 local due = math.max(tonumber(ARGV[2]), now)
-local expires = tonumber(job[4])
+local expires = tonumber(job[4] or 0)
 if expires > 0 and due >= expires and due > now then return { state, -1 } end
 local new = state
 if state ~= 'deferred' then new = due > now and 'scheduled' or 'queued' end

@@ -6,21 +6,26 @@
 --       5 what the person says
 -- Returns  1, or 0 where the job has changed since: the caller looks again
 
+-- include keep
 -- include release
 -- Where memory is full, Redis refuses no write of a script that has written before.
 redis.call('ZREM', KEYS[2], '')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local job = redis.call('HMGET', KEYS[1], 'state', 'recipients', 'tries', 'attempts', 'blobs')
-if job[1] ~= 'unconfirmed' or job[2] ~= ARGV[2] then return 0 end
-local attempt = cjson.encode({ n = math.max(tonumber(job[3] or 0), 1), started_at = now / 1000,
-  ended_at = now / 1000, decision = 'resolved', reply = ARGV[5] })
-redis.call('HSET', KEYS[1], 'state', ARGV[4], 'recipients', ARGV[3], 'updated', now,
-  'attempts', (job[4] or '') .. attempt .. '\n')
+local job = redis.call('HMGET', KEYS[1], 'token', 'latest', 'superseded', 'created', 'lane',
+  'expires', 'head', 'state', 'attempts', 'blobs', 'recipients', 'tries')
+if job[8] ~= 'unconfirmed' or job[11] ~= ARGV[2] then return 0 end
+-- the values of an Attempt, in their order
+local attempt = string.format('[%d,%.3f,"resolved",0.0,null,null,null,null,null,%s]\n',
+  math.max(tonumber(job[12] or 0), 1), now / 1000, cjson.encode(ARGV[5]))
+local attempts = (job[9] or '') .. attempt
+if ARGV[4] == 'sent' then
+  release(job[10], KEYS[4], KEYS[5])
+  keep(KEYS[1], job, now, ARGV[3], attempts)
+else
+  redis.call('HSET', KEYS[1], 'state', ARGV[4], 'recipients', ARGV[3], 'updated', now,
+    'attempts', attempts)
+end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZADD', KEYS[3], now, ARGV[1])
-if ARGV[4] == 'sent' then
-  release(job[5], KEYS[4], KEYS[5])
-  redis.call('HDEL', KEYS[1], 'message', 'blobs')
-end
 return 1

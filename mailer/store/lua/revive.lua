@@ -11,8 +11,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local job = redis.call('HMGET', KEYS[1], 'state', 'recipients', 'lane')
 if job[1] ~= ARGV[2] or job[2] ~= ARGV[3] then return 0 end
 redis.call('HSET', KEYS[1], 'state', 'queued', 'recipients', ARGV[4], 'updated', now, 'due', now,
-  'since', now, 'tries', 0, 'expires', 0)
-redis.call('HDEL', KEYS[1], 'superseded', 'crashes')
+  'since', now, 'tries', 0)
+redis.call('HDEL', KEYS[1], 'expires', 'superseded', 'crashes')
 redis.call('ZREM', KEYS[6], ARGV[1])
 redis.call('ZADD', KEYS[7], now, ARGV[1])
 redis.call('ZADD', KEYS[2 + tonumber(job[3])], now, ARGV[1])

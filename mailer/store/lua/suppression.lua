@@ -5,6 +5,9 @@
 -- is on a list; else the recipients as they are now, in JSON, how many are open still, and the
 -- recipients as a table. Where both lists are empty it costs nothing.
 
+local ADDRESS, STATE, REPLY, NOT_BEFORE = 1, 2, 3, 4  -- the places of a recipient's values
+local TAGS = 5  -- the place of a head's tags
+
 local function suppression(everywhere, by_tag)
   local MOST_AT_ONCE = 1000  -- Lua's stack takes no more than 8,000 results of unpack
   local lists = {}
@@ -14,9 +17,9 @@ local function suppression(everywhere, by_tag)
   local function open_ones(recipients)
     local people, open = cjson.decode(recipients), {}
     for _, person in ipairs(people) do
-      local state = person.state or 'pending'
+      local state = person[STATE] or 'pending'
       if state == 'pending' or state == 'deferred' then
-        open[#open + 1] = { person = person, address = string.lower(person.address) }
+        open[#open + 1] = { person = person, address = string.lower(person[ADDRESS]) }
       end
     end
     return people, open
@@ -24,7 +27,7 @@ local function suppression(everywhere, by_tag)
 
   local function tags_of(head)
     local tags = {}
-    for _, tag in ipairs(cjson.decode(head).tags or {}) do tags[#tags + 1] = tag .. '\n' end
+    for _, tag in ipairs(cjson.decode(head)[TAGS] or {}) do tags[#tags + 1] = tag .. '\n' end
     return tags
   end
 
@@ -59,7 +62,7 @@ local function suppression(everywhere, by_tag)
     local left = #open
     for _, one in ipairs(open) do
       if one.why then
-        one.person.state, one.person.reply, one.person.not_before = 'suppressed', one.why, nil
+        one.person[STATE], one.person[REPLY], one.person[NOT_BEFORE] = 'suppressed', one.why, nil
         left = left - 1
       end
     end

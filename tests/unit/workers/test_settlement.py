@@ -1,6 +1,5 @@
 from datetime import UTC, datetime
 
-import attrs
 import msgspec
 import pytest
 from hypothesis import given
@@ -413,7 +412,7 @@ def test_a_refusal_s_wait_holds_nobody_up():
     ids=["first", "first, once", "last", "last, once"],
 )
 def test_a_crash_is_counted_and_one_too_many_ends_the_job(crashes, delivery, states, committed):
-    job = attrs.evolve(assignment("ap", tries=1, delivery=delivery), crashes=crashes)
+    job = msgspec.structs.replace(assignment("ap", tries=1, delivery=delivery), crashes=crashes)
     result = crashed(job, "boom", circumstances(), ["1@example.org"] if committed else [])
     assert letters(result) == states[committed]
     waits = "p" in states[committed]
@@ -476,4 +475,4 @@ def test_whatever_happens_an_accepted_recipient_stays_so_and_a_job_ends_or_waits
         assert result.due_ms > ENDED
         assert left
         assert result.attempt.decision in {Decision.RETRY, Decision.PAUSE}
-        job = attrs.evolve(job, recipients=result.recipients, tries=result.tries)
+        job = msgspec.structs.replace(job, recipients=result.recipients, tries=result.tries)
