@@ -68,11 +68,11 @@ class Builder:
             draft = build(message, attached, eight_bit=eight_bit, utf8_headers=smtputf8)
         if self.keys:
             draft = await self._signed(draft, message, contents)
-        size = draft.size
+        whole = draft.segments()
+        size = sum([len(part) if isinstance(part, bytes) else part.length for part in whole])
         _require_room(size, extensions)
         segments: list[Segment] = [
-            part if isinstance(part, bytes) else partial(contents.chunks, part)
-            for part in draft.segments()
+            part if isinstance(part, bytes) else partial(contents.chunks, part) for part in whole
         ]
         return Envelope(sender, recipients, smtputf8, size, _reports(job)), segments
 

@@ -35,12 +35,6 @@ class Draft(NamedTuple):
     header: bytes
     body: tuple[Segment, ...]
 
-    @property
-    def size(self) -> int:
-        """How many bytes the message is (RFC 1870)."""
-        body = sum(len(part) if isinstance(part, bytes) else part.length for part in self.body)
-        return len(self.header) + 2 + body
-
     def __bytes__(self) -> bytes:
         """All of the message, where nothing of it is streamed."""
         whole = self.segments()

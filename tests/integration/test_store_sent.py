@@ -5,43 +5,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
+from reports import REPLY, accepted
 
 from mailer import Attachment
-from mailer.job import Attempt, Decision, JobState, Recipient, RecipientState
+from mailer.job import Decision, JobState, Recipient, RecipientState
 from mailer.retry import RetryPolicy
-from mailer.store.agenda import ENDED, NOW, Recorded, Result
+from mailer.store.agenda import NOW, Recorded
 from mailer.store.records import at
 
-REPLY = "250 2.0.0 Ok: queued as 4Z1k2v0p3mz9sV"
 JOBS, AT_ONCE = 2000, 100
 QUEUED_BYTES, SENT_BYTES = 1200, 600  # of one email, at most; queued without what it brings along
 # the allocator of Redis 7.0 rounds up, and its keys and sorted sets take 60 bytes more
 QUEUED_BYTES_REDIS, SENT_BYTES_REDIS = 1400, 700
-
-
-def accepted(begun, **fields) -> Result:
-    """Report what a worker does of a plain email that the relay took."""
-    attempt = Attempt(
-        n=begun.tries + 1,
-        started_at=at(begun.begun_ms),
-        decision=Decision.SENT,
-        ended_at=at(begun.begun_ms + 6),
-        worker="mailer@worker-1",
-        relay="main",
-        phase="dot",
-        code=250,
-        enhanced_code="2.0.0",
-        reply=REPLY,
-        rule="accepted",
-    )
-    people = tuple(
-        r
-        if r.state is RecipientState.ACCEPTED
-        else Recipient(r.address, RecipientState.ACCEPTED, REPLY)
-        for r in begun.recipients
-    )
-    result = Result(begun.lease, JobState.SENT, ENDED, begun.tries + 1, people, attempt)
-    return replace(result, **fields)
 
 
 async def begin(store, job_id, worker="w1"):
