@@ -132,7 +132,7 @@ async def test_the_sum_of_all_attachments_is_bounded(store, fetches):
 
 async def test_who_lost_the_lease_pins_nothing(store, fetches):
     job = await begun(store, A)
-    stale = attrs.evolve(job, lease=Lease(job.lease.job_id, job.lease.token - 1))
+    stale = msgspec.structs.replace(job, lease=Lease(job.lease.job_id, job.lease.token - 1))
     with pytest.raises(LeaseLost):
         await fetches.pinned(stale)
 
