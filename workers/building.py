@@ -21,6 +21,7 @@ from mailer.mime import (
     build,
     complete,
     needs_smtputf8,
+    size_of,
     to_seven_bit,
 )
 from mailer.store.agenda import Assignment
@@ -69,7 +70,7 @@ class Builder:
         if self.keys:
             draft = await self._signed(draft, message, contents)
         whole = draft.segments()
-        size = sum([len(part) if isinstance(part, bytes) else part.length for part in whole])
+        size = size_of(whole)
         _require_room(size, extensions)
         segments: list[Segment] = [
             part if isinstance(part, bytes) else partial(contents.chunks, part) for part in whole

@@ -1,5 +1,6 @@
 """A message as it will go over the wire, of which large contents are yet to be read."""
 
+from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
 from mailer.message import Source
@@ -22,6 +23,11 @@ class Streamed(NamedTuple):
 
 
 Segment: TypeAlias = bytes | Streamed
+
+
+def size_of(message: Iterable[Segment]) -> int:
+    """How many bytes a message is, or a part of one (RFC 1870)."""
+    return sum([len(part) if isinstance(part, bytes) else part.length for part in message])
 
 
 class Draft(NamedTuple):

@@ -16,7 +16,7 @@ start. Of a job that was sent only what `Job` shows is kept, in a form that take
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -79,12 +79,13 @@ _STARTED, *_LATER = map(
 )
 _KEPT = (b"created", b"updated", b"lane", b"expires", b"head", b"recipients", b"attempts")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _LAST = 253_402_300_799_000  # the last second of the year 9999
 
 
 def at(milliseconds: float) -> datetime:
-    """Turn the store's time into a datetime in UTC."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    """Turn the store's time into a datetime in UTC, to the millisecond in any year."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def milliseconds(moment: datetime) -> int:
@@ -170,11 +171,18 @@ def decode_attempts(stored: bytes) -> tuple[Attempt, ...]:
     attempts = []
     for line in stored.splitlines():
         values = list(astuple(_attempt(line)))
+        # in milliseconds, as they were: seconds of a far year are less exact than that
+        started = _since_1970(values[_STARTED])
+        values[_STARTED] = at(started)
         for place in _LATER:
             if values[place]:
-                values[place] = values[_STARTED] + (values[place] - _EPOCH)
+                values[place] = at(started + _since_1970(values[place]))
         attempts.append(Attempt(*values))
     return tuple(attempts)
+
+
+def _since_1970(moment: datetime) -> int:
+    return round((moment - _EPOCH) / _MILLISECOND)
 
 
 def _cut(row: list[Any]) -> list[Any]:
