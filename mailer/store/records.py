@@ -146,14 +146,12 @@ def encode_recipients(recipients: Sequence[Recipient], said: str | None = None) 
 
 def decode_recipients(stored: bytes, said: str | None = None) -> tuple[Recipient, ...]:
     """Read recipients; ``said`` is the reply of the last attempt."""
-    return tuple(
-        [
-            Recipient(
-                row.address, row.state, said if row.reply == "" else row.reply, row.not_before
-            )
-            for row in _recipients(stored)
-        ]
-    )
+    recipients = []
+    for row in _recipients(stored):
+        reply = said if row.reply == "" else row.reply
+        not_before = at(_since_1970(row.not_before)) if row.not_before else None
+        recipients.append(Recipient(row.address, row.state, reply, not_before))
+    return tuple(recipients)
 
 
 def encode_attempt(attempt: Attempt) -> bytes:
