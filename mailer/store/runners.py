@@ -50,7 +50,9 @@ class SyncRunner:
         """Prepare connections to ``url``; none is made before the first operation."""
         retry = redis.retry.Retry(NoBackoff(), 1, (redis.exceptions.ConnectionError,))
         pool = _pool(redis.ConnectionPool.from_url, url, retry, timeout)
-        return cls(Connections(pool.make_connection, timeout), timeout)
+        # the pool is asked for none: it counts what was ever made, a parent's before a fork as well
+        make = partial(pool.connection_class, **pool.connection_kwargs)
+        return cls(Connections(make, timeout), timeout)
 
     def run(self, operation: Operation[T]) -> T:
         """Run one operation."""
