@@ -14,14 +14,13 @@ from mailer import Mailer
 NAME = "slow"
 CONNECTIONS = 100  # of each worker
 DELAY, HANGING = 1.0, 0.01
-FINAL_SECONDS = 5.0  # after which a message that hangs is given up; RFC 5321 says 10 minutes
 DELIVERED, BOUND, SHARE = "delivered/s", "connections x rate/s", "share of it"
 _SECONDS, _LOOK_EVERY = 15.0, 0.02
-_SETTLED_SECONDS = 2 * FINAL_SECONDS  # until as many messages hang as ever will
+_SETTLED_SECONDS = 30.0  # by then a third of all connections would hang, if they held up the others
 
 
 def measure(session: Session) -> Found:
-    """Deliver for a while, once as many messages hang as ever will, and count."""
+    """Deliver for a while, once many messages hang, and count."""
     bound = LAYOUT * CONNECTIONS / DELAY
     quick = session.rounds == 1
     settled, seconds = (5.0, 5.0) if quick else (_SETTLED_SECONDS, _SECONDS)
@@ -35,14 +34,17 @@ def measure(session: Session) -> Found:
         {DELIVERED: delivered, BOUND: most, SHARE: delivered / most},
     )
     note = (
-        f"`MAILER_SMTP_FINAL_SECONDS` is {FINAL_SECONDS:g}: for so long a message that hangs keeps "
-        "its connection. With the 600 s of RFC 5321 most connections would hang in the end."
+        "A message that hangs keeps its connection for the 600 s of RFC 5321, and others have a new "
+        f"one meanwhile. Counted for {seconds:g} s, after {settled:g}."
     )
     return Found(NAME, (row,), (note,))
 
 
 def _rate(count: int, settled: float, seconds: float) -> float:
-    told = {"connections": str(CONNECTIONS), "smtp_final_seconds": str(FINAL_SECONDS)}
+    told = {
+        "connections": str(CONNECTIONS),
+        "shutdown_seconds": "1",
+    }  # the hanging are cut off then
     with stage(MAIN, delay=DELAY, hanging=HANGING) as here:
         with Mailer(here.redis.url) as mailer:
             mailer.enqueue_many(MAIN.email(i) for i in range(count))
