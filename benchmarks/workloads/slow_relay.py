@@ -34,8 +34,8 @@ def measure(session: Session) -> Found:
         {DELIVERED: delivered, BOUND: most, SHARE: delivered / most},
     )
     note = (
-        "A message that hangs keeps its connection for the 600 s of RFC 5321, and others have a new "
-        f"one meanwhile. Counted for {seconds:g} s, after {settled:g}."
+        "A message that hangs keeps its connection for the 600 s of RFC 5321, and others have a "
+        f"new one meanwhile. Counted for {seconds:g} s, after {settled:g}."
     )
     return Found(NAME, (row,), (note,))
 
