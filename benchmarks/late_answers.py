@@ -7,34 +7,18 @@ little of the machine, for all it does is wait.
 """
 
 import argparse
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from sink import Counters
+from sinks import our_sink
 
 from mailer import Email, Mailer, load_settings
 from mailer.testing import EmbeddedRedis
 from mailer.testing.processes import WorkerProcess
 
 _STEP = 30.0  # seconds of one line
-
-
-@contextmanager
-def slow_relay(counters: Path, delay: float, hanging: float) -> Iterator[str]:
-    """Run the relay as a process; yield its URL."""
-    arguments = [str(counters), "--delay", str(delay), "--hanging", str(hanging)]
-    sink = Path(__file__).with_name("sink.py")
-    with subprocess.Popen([sys.executable, sink, *arguments], stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        try:
-            yield f"smtp://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.terminate()
 
 
 def email(i: int) -> Email:
@@ -74,18 +58,18 @@ def main() -> None:
     bound = given.connections / given.delay
     with (
         EmbeddedRedis() as redis,
-        slow_relay(folder / "counters", given.delay, given.hanging) as relay,
+        our_sink(delay=given.delay, hanging=given.hanging) as relay,
     ):
         settings = {
             "MAILER_REDIS_URL": redis.url,
-            "MAILER_RELAY_URL": relay,
+            "MAILER_RELAY_URL": relay.url,
             "MAILER_CONNECTIONS": str(given.connections),
             "MAILER_SHUTDOWN_SECONDS": "1",
         }
         with Mailer(settings=load_settings(redis_url=redis.url)) as mailer:
             mailer.enqueue_many(email(i) for i in range(round(1.2 * bound * given.seconds) + 100))
         with WorkerProcess(settings, folder / "worker.log"):
-            watch(Counters(folder / "counters"), given.seconds, bound)
+            watch(relay.counters, given.seconds, bound)
     print(f"the worker's log is {folder / 'worker.log'}")
 
 

@@ -19,7 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from mailer.store.operation import Argument
 
 Words = Sequence[Argument]
-_FEW = 100
+_FEW = 100  # words, up to which hiredis packs a command
 MOST = 50  # of one client; further calls wait for one, within the store timeout
 
 
@@ -38,7 +38,8 @@ class Connections:
 
     def send(self, commands: Sequence[Words]) -> "Sent":
         """Send commands; their replies are read by `Sent.replies`."""
-        return Sent(self, self.lend(), commands)
+        written = [packed(words) for words in commands]  # before one is lent: this may raise
+        return Sent(self, self.lend(), written)
 
     def lend(self) -> Connection:
         """Lend a connection; `give_back` ends that."""
@@ -70,11 +71,11 @@ class Sent:
     """Commands on their way, on a connection that is lent until their replies are read."""
 
     def __init__(
-        self, connections: Connections, connection: Connection, commands: Sequence[Words]
+        self, connections: Connections, connection: Connection, written: Sequence[bytes]
     ) -> None:
         self._connections = connections
         self._connection: Connection | None = connection
-        self._packed = [packed(words) for words in commands]
+        self._packed = written
         self._broken: RedisConnectionError | None = None
         try:
             connection.send_packed_command(self._packed)  # type: ignore[no-untyped-call]

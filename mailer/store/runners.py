@@ -15,12 +15,11 @@ from typing import Any, Generic, TypeVar
 import attrs
 import redis
 import redis.asyncio
-from hiredis import pack_command
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 
 from mailer.errors import InvalidSetting, QueueFull, StoreUnavailable
-from mailer.store.connections import MOST, Connections, Sent
+from mailer.store.connections import MOST, Connections, Sent, packed
 from mailer.store.operation import Argument, Operation
 
 T = TypeVar("T")
@@ -140,13 +139,13 @@ class AsyncRunner:
 
 
 class _Packing:
-    """Has commands packed by hiredis, as redis-py does on its blocking connections only."""
+    """Has commands packed as on blocking connections; redis-py does that in Python here."""
 
     def pack_command(self, *words: Argument) -> list[bytes]:
-        return [pack_command(words)]  # type: ignore[arg-type]  # its stub knows one word only
+        return [packed(words)]
 
     def pack_commands(self, commands: Iterable[Sequence[Argument]]) -> list[bytes]:
-        return [packed for words in commands for packed in self.pack_command(*words)]
+        return [packed(words) for words in commands]
 
 
 def _pool(make: Callable[[str], Any], url: str, retry: Any, timeout: float) -> Any:
