@@ -68,8 +68,8 @@ def test_a_few_connections_are_shared_by_all_workers(system):
         # each takes 50 ms: three at a time would end within less
         closest = min(c - a for (a, _), (_, c) in pairwise(pairwise(moments)))
         assert closest >= 0.04
-        together = sum(b - a < 0.04 for a, b in pairwise(moments))
-        assert together >= 5, "two at a time, and not one after the other: that would be none"
+        together = any(b - a < 0.04 for a, b in pairwise(moments))
+        assert together, "two at a time; one after the other, none would be that close"
 
 
 def test_a_killed_worker_s_connections_come_back(system):
