@@ -14,6 +14,7 @@ from mailer.email import Email
 from mailer.errors import (
     AttachmentUnavailable,
     InvalidArgument,
+    JobNotFound,
     WaitTimeout,
     WrongState,
 )
@@ -85,8 +86,10 @@ class Calls:
             pause = min(pause * 1.5, _LAST_LOOK)
 
     def cancel(self, job_id: str) -> Call[bool]:
-        state: JobState = yield self._jobs.cancel(job_id)
-        return state is JobState.CANCELED
+        states: list[JobState | None] = yield self._jobs.cancel([job_id])
+        if states == [None]:
+            raise JobNotFound(job_id)
+        return states == [JobState.CANCELED]
 
     def reschedule(self, job_id: str, at: datetime) -> Call[None]:
         if not isinstance(at, datetime) or at.utcoffset() is None:

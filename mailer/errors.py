@@ -50,6 +50,21 @@ class IdempotencyConflict(MailerError):
     """The idempotency key is known, but was used with other content; nothing was stored."""
 
 
+class BatchConflict(MailerError):
+    """The batch is known, but with another letter or other rows; no more was stored of it."""
+
+
+class BatchNotFound(MailerError, LookupError):
+    """No batch is recorded under this name: never begun here, or all of it was retired since."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"no batch is recorded under the name {self.name!r}"
+
+
 class JobNotFound(MailerError, LookupError):
     """No job is recorded under this id: never enqueued here, or retired since."""
 

@@ -1,5 +1,7 @@
 """What is stored of an email and never changes: enough to build the same bytes at every attempt."""
 
+from typing import Any
+
 import msgspec
 
 from mailer.address import Address, Group
@@ -63,6 +65,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
         headers: additional fields, in the order given.
         prepared: set for a message that was built elsewhere; of the others only ``message_id`` and
             ``from_email`` are set then.
+        merged: set for one of a batch whose letter has not been filled in: the values for that. Of
+            the others only ``message_id``, ``date`` and ``to`` are set then.
     """
 
     message_id: str
@@ -80,6 +84,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     headers: tuple[tuple[str, str], ...] = ()
     attachments: tuple[AttachmentRef, ...] = ()
     prepared: Prepared | None = None
+    merged: dict[str, Any] | None = None
 
     @property
     def sources(self) -> tuple[Source, ...]:

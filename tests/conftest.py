@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -19,9 +20,9 @@ from mailer.store.agenda import ENDED, Agenda, Assignment, Result
 from mailer.store.blobs import Blobs
 from mailer.store.connections import Connections
 from mailer.store.jobs import Jobs, NewJob
-from mailer.store.keys import LANES, Keys
+from mailer.store.keys import LANES, Keys, batch_of
 from mailer.store.operation import Operation
-from mailer.store.records import at
+from mailer.store.records import at, whole
 from mailer.store.runners import AsyncRunner, SyncRunner
 from mailer.store.suppressions import Suppressions
 from mailer.testing import EmbeddedRedis
@@ -145,7 +146,7 @@ class Store:
         return seconds * 1000 + micros // 1000
 
     def record(self, job_id: str) -> dict[bytes, bytes]:
-        return self.raw.hgetall(self.keys.job(job_id))
+        return whole(self.raw.hgetall(self.keys.job(job_id)))
 
     def agenda_of(self, job_id: str) -> list[tuple[int, int]]:
         """Name each lane that holds the job, with the time at which it comes up."""
@@ -179,7 +180,9 @@ class Store:
         """Assert what must hold at any time; the names of the two sides tell what is broken."""
         stored = self.everything()
         prefix = self.keys.job("").encode()
-        records = {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
+        records = {
+            k.removeprefix(prefix): whole(v) for k, v in stored.items() if k.startswith(prefix)
+        }
         expected_lanes: dict[int, set[bytes]] = {1: set(), 2: set(), 3: set()}
         expected_index: dict[JobState, set[bytes]] = {state: set() for state in JobState}
         blob_uses: dict[bytes, int] = {}
@@ -196,6 +199,14 @@ class Store:
                 assert b"message" in record
             for sha in record.get(b"blobs", b"").split():
                 blob_uses[sha] = blob_uses.get(sha, 0) + 1
+        prefix = self.keys.batch_prefix.encode()
+        batches = {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
+        for batch in batches.values():
+            for sha in batch[b"blobs"].split():
+                blob_uses[sha] = blob_uses.get(sha, 0) + 1
+        jobs_of = Counter(filter(None, (batch_of(job_id.decode()) for job_id in records)))
+        counted = {digits.decode(): int(batch[b"jobs"]) for digits, batch in batches.items()}
+        assert Counter(counted) == jobs_of, "a batch knows how many of its jobs are recorded"
         lanes = {
             i + 1: {job_id for job_id, _ in stored.get(lane.encode(), [])}
             for i, lane in enumerate(self.keys.lanes)

@@ -7,7 +7,6 @@ from typing import Any
 
 import structlog
 
-from mailer.errors import JobNotFound
 from mailer.job import JobState
 from mailer.settings import Settings
 from mailer.store.agenda import Assignment, Recorded, Result
@@ -118,13 +117,10 @@ class Courier:
         """Cancel those of the jobs that wait, and announce it; returns their ids.
 
         Raises:
-            StoreUnavailable: some may be canceled, others not.
+            StoreUnavailable: they may be canceled or not.
         """
-        done = []
-        for job_id in ids:
-            with suppress(JobNotFound):
-                if await self._desk.runner.run(self._jobs.cancel(job_id)) is JobState.CANCELED:
-                    done.append(job_id)
+        states = await self._desk.runner.run(self._jobs.cancel(ids))
+        done = [i for i, state in zip(ids, states, strict=True) if state is JobState.CANCELED]
         self._events.canceled(done)
         return done
 

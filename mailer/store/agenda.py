@@ -228,7 +228,7 @@ class Agenda:
     def retire(self, state: JobState, moment_ms: int, ids: Sequence[str]) -> Operation[int]:
         """Forget jobs that ended in ``state`` before ``moment_ms``; the result is their number."""
         keys = [self._keys.blob_prefix, self._keys.blob_uses, self._keys.state(state)]
-        keys += [self._keys.latest_prefix, *map(self._keys.job, ids)]
+        keys += [self._keys.latest_prefix, self._keys.batch_prefix, *map(self._keys.job, ids)]
         return run_script("retire", keys, [state, moment_ms, *ids], int)
 
 

@@ -15,6 +15,7 @@ from mailer.errors import (
 from mailer.job import Job, JobState, Priority, Receipt, Recipient
 from mailer.message import Message
 from mailer.store import records
+from mailer.store.batches import Chunk
 from mailer.store.blobs import MissingBlobs
 from mailer.store.keys import LANES, Keys
 from mailer.store.operation import Argument, Operation, pairs, run_command, run_script
@@ -78,7 +79,7 @@ class Jobs:
         self._capacity = capacity
 
     def enqueue(
-        self, jobs: Sequence[NewJob], first: int | None = None
+        self, jobs: Sequence[NewJob], first: int | None = None, chunk: Chunk | None = None
     ) -> Operation[list[Receipt] | MissingBlobs]:
         """Record all of ``jobs``, or none of them.
 
@@ -86,15 +87,17 @@ class Jobs:
 
         Args:
             first: the place of the first one among the caller's, for errors to name them.
+            chunk: of a batch that they are; it is recorded once, however often it is enqueued.
         """
         keys = self._keys
         names = [keys.wake, keys.urgent_wake, keys.blob_prefix, keys.blob_uses, *keys.lanes]
         names += [keys.state(JobState.QUEUED), keys.state(JobState.SCHEDULED)]
         names += [keys.state(JobState.SUPPRESSED), keys.state(JobState.DEFERRED)]
         names += [keys.state(JobState.CANCELED), keys.suppressed, keys.suppressed_tags]
-        names += [keys.job_prefix, keys.memory]
+        names += [keys.job_prefix, keys.memory, keys.batch(chunk.batch) if chunk else keys.memory]
         args: list[Argument] = [len(jobs), self._idempotency_seconds]
         args += [self._capacity.backlog, self._capacity.memory_share]
+        args += [chunk.number, chunk.rows, chunk.digest] if chunk else ["", "", ""]
         for job in jobs:
             record = keys.job(job.id)
             names += [
@@ -124,6 +127,10 @@ class Jobs:
                 return MissingBlobs([digest.decode() for digest in reply[1:]])
             if reply[0] == b"full":
                 raise _queue_full(*reply[1:])
+            if chunk:
+                if reply[0] == b"known":
+                    return [_receipt(job, 0) for job in jobs]
+                raise chunk.refusal(reply[0])
             at = reply[1] - 1
             place = "" if first is None else f"emails[{first + at}]."
             if reply[0] == b"expired":
@@ -160,19 +167,18 @@ class Jobs:
         return run_command("HGETALL", self._keys.job(job_id), parse=parse)
 
     def message(self, job_id: str) -> Operation[Message | None]:
-        """Read the message of a job, or None where it is kept no more (HMGET)."""
+        """Read the message of a job, or None where it is kept no more (HGETALL)."""
 
-        def parse(reply: list[Any]) -> Message | None:
-            state, message, date, head = reply
-            if state is None:
+        def parse(reply: Any) -> Message | None:
+            fields = records.whole(pairs(reply))
+            if not fields:
                 raise JobNotFound(job_id)
-            if message is None:
+            if b"message" not in fields:
                 return None
-            message_id = records.decode_head(head, job_id).message_id
-            return records.decode_message(message, int(date), message_id)
+            message_id = records.decode_head(fields[b"head"], job_id).message_id
+            return records.decode_message(fields[b"message"], int(fields[b"date"]), message_id)
 
-        names = ("state", "message", "date", "head")
-        return run_command("HMGET", self._keys.job(job_id), *names, parse=parse)
+        return run_command("HGETALL", self._keys.job(job_id), parse=parse)
 
     def newest(self, state: JobState, limit: int) -> Operation[list[tuple[float, str]]]:
         """List the ids that came into ``state`` last, with the time (ms) (ZRANGE REV)."""
@@ -189,16 +195,15 @@ class Jobs:
         """Count the jobs recorded in ``state`` (ZCARD)."""
         return run_command("ZCARD", self._keys.state(state), parse=int)
 
-    def cancel(self, job_id: str) -> Operation[JobState]:
-        """Cancel a job that waits; the result is the state it is in afterwards."""
+    def cancel(self, ids: Sequence[str]) -> Operation[list[JobState | None]]:
+        """Cancel those that wait; the result is the state each is in afterwards, if recorded."""
 
-        def parse(reply: bytes | None) -> JobState:
-            if reply is None:
-                raise JobNotFound(job_id)
-            return JobState(reply.decode())
+        def parse(reply: list[bytes | None]) -> list[JobState | None]:
+            return [state and JobState(state.decode()) for state in reply]
 
         keys = self._keys
-        return run_script("cancel", [keys.job(job_id), *keys.lanes, *keys.states], [job_id], parse)
+        names = [*keys.lanes, *keys.states, *map(keys.job, ids)]
+        return run_script("cancel", names, ids, parse)
 
     def reschedule(self, job_id: str, due_ms: int) -> Operation[tuple[JobState, bool]]:
         """Give a job that waits another time; the result says whether it did wait."""
@@ -258,7 +263,7 @@ def _receipt(job: NewJob, word: int | bytes) -> Receipt:
     if isinstance(word, bytes):
         earlier_id, message_id = word.decode().split()
         return Receipt(id=earlier_id, message_id=message_id, created=False)
-    return Receipt(id=job.id, message_id=job.head.message_id, created=True)
+    return Receipt(id=job.id, message_id=job.head.message_id, created=bool(word))
 
 
 def _in_twos(flat: list[Any]) -> list[tuple[Any, Any]]:

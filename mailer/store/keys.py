@@ -23,6 +23,8 @@ class Keys:
     ``{p}:blob:<sha256>``     string  an attachment's content
     ``{p}:blob-uses``         hash    sha256 → how many recorded jobs need it
     ``{p}:upload:<name>``     string  a content that is being fetched
+    ``{p}:batch:<22 digits>`` hash    what is common to the jobs of a batch, see open.lua; and, by the
+                                      number of each chunk of its rows, the digest of those
     ``{p}:wake``              list    holds one element when some dispatcher should look
     ``{p}:wake:urgent``       list    likewise, for jobs of high priority
     ``{p}:begun:<name>``      list    tickets of that dispatcher's batches which have left the queue
@@ -54,6 +56,7 @@ class Keys:
         self.memory = f"{tag}:memory"
         self.probe = f"{tag}:probe"
         self.job_prefix = f"{tag}:job:"
+        self.batch_prefix = f"{tag}:batch:"
         self._once = f"{tag}:once:"
         self.latest_prefix = f"{tag}:latest:"
         self._begun = f"{tag}:begun:"
@@ -68,6 +71,10 @@ class Keys:
         if not isinstance(job_id, str) or not job_id.isascii():
             raise JobNotFound(job_id)
         return self.job_prefix + job_id
+
+    def batch(self, name: str) -> str:
+        """What is kept of a batch; hashed, for a name may be long."""
+        return self.batch_prefix + _digits_of_batch(name)
 
     def state(self, state: JobState) -> str:
         """The index of the jobs in one state."""
@@ -96,3 +103,37 @@ class Keys:
     def begun(self, dispatcher: str) -> str:
         """Where a dispatcher learns which of its batches have left the queue."""
         return self._begun + dispatcher
+
+
+def job_of_batch(name: str, row: int) -> str:
+    """Give the id of the job that is made of one row of a batch.
+
+    A UUID of version 8 (RFC 9562): 22 digits that are the batch's, and 8 that number the row. So
+    the jobs of a batch need no list, a row that is enqueued again makes no second job, and an id
+    tells of which batch it is.
+
+    Args:
+        row: from 0 up to 2³² - 1.
+    """
+    return _id_of_batch(_digits_of_batch(name)) + f"{row:08x}"
+
+
+def ids_of_batch(name: str) -> str:
+    """Give what the ids of a batch's jobs begin with."""
+    return _id_of_batch(_digits_of_batch(name))
+
+
+def batch_of(job_id: str) -> str | None:
+    """Give the digits of the batch that a job is of, if it is of one."""
+    if job_id[14:15] != "8":
+        return None
+    digits = job_id.replace("-", "")
+    return digits[:12] + digits[13:16] + digits[17:24]
+
+
+def _digits_of_batch(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:22]
+
+
+def _id_of_batch(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-8{digits[12:15]}-8{digits[15:18]}-{digits[18:]}"

@@ -11,8 +11,9 @@ since 1970; all are by the Redis server's clock.
 
 Head, recipients and attempts are JSON arrays: the values in the order of the fields, without names,
 up to the last one that says something. Their times are seconds; those of an attempt count from its
-start. Of a job that was sent only what `Job` shows is kept, in a form that takes less memory: see
-``keep.lua`` and `whole`.
+start. A message is an object, or (of a batch) an array of what its letter is filled in with and To.
+Where head, message and recipients are short, they are in pieces: see ``pieces.lua``. Of a job that
+was sent only what `Job` shows is kept, in pieces too: see ``keep.lua`` and `whole`.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple, replace
 
+from mailer.address import Address, Group
 from mailer.job import Attempt, Job, JobState, Recipient
 from mailer.message import Message
 from mailer.retry import RetryPolicy
@@ -65,6 +67,8 @@ class _AttemptRow(Attempt, frozen=True, array_like=True):
 encode = msgspec.json.Encoder().encode
 _head = msgspec.json.Decoder(_HeadRow).decode
 _message = msgspec.json.Decoder(Message).decode
+_merged = msgspec.json.Decoder(tuple[dict[str, Any], tuple[Address | Group, ...]]).decode
+_NOBODY = Address("nobody@invalid")
 # not strict, for times are numbers of seconds
 _recipients = msgspec.json.Decoder(list[_RecipientRow], strict=False).decode
 _attempt = msgspec.json.Decoder(_AttemptRow, strict=False).decode
@@ -78,6 +82,7 @@ _STARTED, *_LATER = map(
     Attempt.__struct_fields__.index, ("started_at", "ended_at", "next_attempt_at")
 )
 _KEPT = (b"created", b"updated", b"lane", b"expires", b"head", b"recipients", b"attempts")
+_TEXTS = (b"head", b"message", b"recipients")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _LAST = 253_402_300_799_000  # the last second of the year 9999
@@ -122,12 +127,20 @@ def _usual(from_email: str, job_id: str) -> tuple[tuple[int, str], ...]:
 
 
 def encode_message(message: Message) -> bytes:
-    """Write a message, without its date and its Message-ID: they stand elsewhere in the record."""
+    """Write a message, without its date and its Message-ID: they stand elsewhere in the record.
+
+    One that is yet to be filled in is an array, for there may be a million of them.
+    """
+    if message.merged is not None:
+        return encode((message.merged, message.to))
     return encode(replace(message, date=0, message_id=""))
 
 
 def decode_message(stored: bytes, date: int, message_id: str) -> Message:
     """Read a message, and put them in."""
+    if stored.startswith(b"["):
+        merged, to = _merged(stored)
+        return Message(message_id, _NOBODY, date, to, merged=merged)
     return replace(_message(stored), date=date, message_id=message_id)
 
 
@@ -191,12 +204,15 @@ def _cut(row: list[Any]) -> list[Any]:
 
 
 def whole(fields: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """Give the record of a sent job, cut into pieces by ``keep.lua``, the fields of any other."""
+    """Give a record that is in pieces, as ``pieces.lua`` and ``keep.lua`` cut it, its fields."""
     pieces: list[bytes] = []
     while piece := fields.get(b"%d" % len(pieces)):
         pieces.append(piece)
     if not pieces:
         return fields
+    if fields[b"state"] != b"sent":
+        texts = b"".join(pieces).split(b"\n")
+        return dict(zip(_TEXTS, texts, strict=True)) | fields
     created, after, *lines = b"".join(pieces).split(b"\n", len(_KEPT) - 1)
     updated = b"%d" % (int(created) + int(after))
     return fields | dict(zip(_KEPT, (created, updated, *lines), strict=True))

@@ -200,35 +200,36 @@ class TestCancel:
             store.agenda.finish([store.result(begun, JobState.DEFERRED, store.now_ms() + 60_000)])
         )
         for job_id in (queued, scheduled, begun.lease.job_id):
-            assert await store.run(store.jobs.cancel(job_id)) is JobState.CANCELED
+            assert await store.run(store.jobs.cancel([job_id])) == [JobState.CANCELED]
             assert (await store.job(job_id)).next_attempt_at is None
             assert await store.run(store.agenda.begin([job_id], "w1", 60)) == []
 
     async def test_a_claimed_job_can_still_be_canceled(self, store):
         (job_id,) = await store.enqueued()
         await store.run(store.agenda.claim(10, 10, 60))
-        assert await store.run(store.jobs.cancel(job_id)) is JobState.CANCELED
+        assert await store.run(store.jobs.cancel([job_id])) == [JobState.CANCELED]
         assert await store.run(store.agenda.begin([job_id], "w1", 60)) == []
 
     async def test_a_begun_job_can_not(self, store):
         begun = await store.begun()
-        assert await store.run(store.jobs.cancel(begun.lease.job_id)) is JobState.SENDING
+        assert await store.run(store.jobs.cancel([begun.lease.job_id])) == [JobState.SENDING]
         assert await store.run(store.agenda.finish([store.result(begun)])) == [True]
 
     async def test_an_ended_job_stays_as_it_is(self, store):
         job_id = await store.ended()
         before = store.record(job_id)
-        assert await store.run(store.jobs.cancel(job_id)) is JobState.SENT
+        assert await store.run(store.jobs.cancel([job_id])) == [JobState.SENT]
         assert store.record(job_id) == before
 
     async def test_canceling_twice_is_canceling(self, store):
         (job_id,) = await store.enqueued()
         for _ in range(2):
-            assert await store.run(store.jobs.cancel(job_id)) is JobState.CANCELED
+            assert await store.run(store.jobs.cancel([job_id])) == [JobState.CANCELED]
 
-    async def test_an_unknown_id_is_job_not_found(self, store):
-        with pytest.raises(JobNotFound):
-            await store.run(store.jobs.cancel("nosuch"))
+    async def test_of_several_those_that_wait_are_canceled(self, store):
+        (waiting,), ended = await store.enqueued(), await store.ended()
+        states = await store.run(store.jobs.cancel([ended, "nosuch", waiting]))
+        assert states == [JobState.SENT, None, JobState.CANCELED]
 
     async def test_a_race_between_cancel_and_begin_has_one_winner(self, store):
         ids = await store.enqueued(60)
@@ -236,7 +237,7 @@ class TestCancel:
             operation
             for i, job_id in enumerate(ids)
             for operation in (
-                [store.agenda.begin([job_id], "w1", 60), store.jobs.cancel(job_id)][
+                [store.agenda.begin([job_id], "w1", 60), store.jobs.cancel([job_id])][
                     :: 1 if i % 2 else -1
                 ]
             )
@@ -245,7 +246,7 @@ class TestCancel:
         for i, job_id in enumerate(ids):
             pair = answers[2 * i : 2 * i + 2]
             begun, state = pair if i % 2 else pair[::-1]
-            assert (state is JobState.CANCELED) is (begun == []), job_id
+            assert (state == [JobState.CANCELED]) is (begun == []), job_id
             assert await store.state(job_id) is (JobState.SENDING if begun else JobState.CANCELED)
 
 
@@ -321,7 +322,7 @@ class TestRevive:
 
     async def test_a_canceled_job_too(self, store):
         (job_id,) = await store.enqueued(priority="low")
-        await store.run(store.jobs.cancel(job_id))
+        await store.run(store.jobs.cancel([job_id]))
         stored = await store.run(store.jobs.get(job_id))
         assert await store.run(store.jobs.revive(stored, stored.job.recipients)) is True
         assert store.agenda_of(job_id)[0][0] == 3
@@ -388,5 +389,5 @@ async def test_scripts_that_the_server_has_forgotten_are_sent_again(store):
     assert await run(agenda.renew([assignment.lease], 60)) == set()
     assert await run(agenda.finish([store.result(assignment, JobState.FAILED)])) == [True]
     assert await run(jobs.revive(await store.run(jobs.get(first.id)), assignment.recipients))
-    assert await run(jobs.cancel(second.id)) is JobState.CANCELED
+    assert await run(jobs.cancel([second.id])) == [JobState.CANCELED]
     assert await run(agenda.retire(JobState.CANCELED, store.now_ms(), [second.id])) == 1

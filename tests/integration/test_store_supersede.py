@@ -130,7 +130,7 @@ async def test_the_key_is_kept_as_long_as_its_last_email_is_recorded(store):
     key = store.keys.latest(KEY)
     await retire(older)
     assert store.raw.get(key) == newer.encode()
-    await store.run(store.jobs.cancel(newer))
+    await store.run(store.jobs.cancel([newer]))
     await retire(newer)
     assert not store.raw.exists(key)
     assert await store.state(await enqueued(store)) is JobState.QUEUED

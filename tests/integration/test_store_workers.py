@@ -557,7 +557,7 @@ async def test_workers_go_on_where_memory_is_full(own_store):
     assert await store.run(agenda.renew([job.lease for job in begun], 60)) == set()
     assert await store.run(agenda.finish([store.result(job) for job in begun])) == [True, True]
     assert await store.run(jobs.reschedule(waiting, 0)) == (JobState.QUEUED, True)
-    assert await store.run(jobs.cancel(waiting)) is JobState.CANCELED
+    assert await store.run(jobs.cancel([waiting])) == [JobState.CANCELED]
     stored = await store.run(jobs.get(ended))
     assert await store.run(jobs.revive(stored, stored.job.recipients))
     assert await store.run(agenda.retire(JobState.SENT, 2**53, ids[:2])) == 2

@@ -243,7 +243,7 @@ class Protocol(RuleBasedStateMachine):
         job = self.model[job_id]
         if job.state in WAITING:
             job.state, job.on_agenda = JobState.CANCELED, None
-        assert self.run(self.jobs.cancel(job_id)) is job.state
+        assert self.run(self.jobs.cancel([job_id])) == [job.state]
 
     @rule(data=st.data(), ahead=st.sampled_from([None, 1, 5_000, 100_000]))
     def reschedule(self, data, ahead):

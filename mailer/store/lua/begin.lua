@@ -15,6 +15,7 @@
 --
 -- Open recipients who are on a suppression list are left out; a job that has no other ones ends.
 
+-- include pieces
 -- include suppression
 -- Where memory is full, Redis refuses no write of a script that has written before.
 redis.call('ZREM', KEYS[1], '')
@@ -92,6 +93,9 @@ for i = 17, #KEYS do
   local lost = state == 'sending' and tonumber(job[3]) <= now
   local waiting = (state == 'scheduled' or state == 'queued' or state == 'deferred') and due <= now
   local tries, crashes, committed = tonumber(job[6] or 0), tonumber(job[13] or 0), nil
+  if (waiting or lost) and not job[9] then
+    job[9], job[10], job[11] = whole(record, job[9], job[10], job[11])
+  end
   if lost then
     committed = record_interruption(record, tries)
     crashes = redis.call('HINCRBY', record, 'crashes', 1)

@@ -1,20 +1,26 @@
--- Cancel a job that waits. Once a worker has begun it, it is too late.
+-- Cancel those of some jobs that wait. Once a worker has begun one, it is too late.
 --
--- KEYS  1 the job's record, 2-4 agenda lanes, 5-15 state indexes in the order of JobState
--- ARGV  1 id
--- Returns  the state it is in now ('canceled': done), or false where it isn't recorded
+-- KEYS  1-3 agenda lanes, 4-14 state indexes in the order of JobState, then the jobs' records
+-- ARGV  the jobs' ids
+-- Returns  for each the state it is in now ('canceled': done), or false where it isn't recorded
 
 -- Where memory is full, Redis refuses no write of a script that has written before.
-redis.call('ZREM', KEYS[2], '')
-local index = { scheduled = 5, queued = 6, deferred = 8, canceled = 14 }
+redis.call('ZREM', KEYS[1], '')
+local index = { scheduled = 4, queued = 5, deferred = 7, canceled = 13 }
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local job = redis.call('HMGET', KEYS[1], 'state', 'lane')
-local state = job[1]
-if not state then return false end
-if state ~= 'scheduled' and state ~= 'queued' and state ~= 'deferred' then return state end
-redis.call('HSET', KEYS[1], 'state', 'canceled', 'updated', now)
-redis.call('ZREM', KEYS[1 + tonumber(job[2])], ARGV[1])
-redis.call('ZREM', KEYS[index[state]], ARGV[1])
-redis.call('ZADD', KEYS[index.canceled], now, ARGV[1])
-return 'canceled'
+local states = {}
+for i, id in ipairs(ARGV) do
+  local record = KEYS[14 + i]
+  local job = redis.call('HMGET', record, 'state', 'lane')
+  local state = job[1]
+  if state == 'scheduled' or state == 'queued' or state == 'deferred' then
+    redis.call('HSET', record, 'state', 'canceled', 'updated', now)
+    redis.call('ZREM', KEYS[tonumber(job[2])], id)
+    redis.call('ZREM', KEYS[index[state]], id)
+    redis.call('ZADD', KEYS[index.canceled], now, id)
+    state = 'canceled'
+  end
+  states[i] = state
+end
+return states

@@ -3,12 +3,13 @@
 -- KEYS  1 wake, 2 wake:urgent, 3 what the blobs' keys begin with, 4 blob-uses, 5-7 agenda lanes, 8 state:queued,
 --       9 state:scheduled, 10 state:suppressed, 11 state:deferred, 12 state:canceled,
 --       13-14 the suppression lists, for all emails and by tag, 15 what the records' keys begin with,
---       16 memory, which holds the share of which Redis is known to use less;
---       then for each job: its record, the key of its idempotency key (or its record again),
+--       16 memory, which holds the share of which Redis is known to use less, 17 the batch, or memory
+--       again; then for each job: its record, the key of its idempotency key (or its record again),
 --       the key of its supersede key (or its record again)
 -- ARGV  1 number of jobs, 2 seconds for which idempotency keys are kept, 3 the most jobs on the
---       agenda (0: any number), 4 the largest share of its memory that Redis may use (0: any);
---       then for each job: id, lane (1-3), scheduled ms (0: now), expires ms (0: never),
+--       agenda (0: any number), 4 the largest share of its memory that Redis may use (0: any),
+--       5 which chunk of its batch this is ('': of none), 6 how many rows the batch has with it,
+--       7 the digest of the chunk's rows; then for each job: id, lane (1-3), scheduled ms (0: now), expires ms (0: never),
 --       head, message, recipients, message id, fingerprint ('': no idempotency key),
 --       number of blobs, and for each blob: sha256, content ('': it should be there already)
 -- Returns  {'ok', now, then for each job: 1, or 'id message-id' of the earlier job}
@@ -16,21 +17,24 @@
 --          {'expired', position} where expires is past
 --          {'full', what there is of it: jobs or bytes, how much is allowed, 'jobs' or 'bytes'}
 --          {'missing', sha256...} where blobs are to be uploaded first
+--          {'no batch'}, {'canceled'}: of the batch; {'other rows'} where the chunk is known, with others
+--          {'known', now} where this chunk was recorded before
 --          In all but the first of these nothing was stored.
 -- A job whose record exists already is left as it is: a producer that lost the reply may repeat.
 -- One whose recipients are all on a suppression list is recorded as `suppressed`, off the agenda.
 -- One with a supersede key takes the place of the last one before it: that is canceled if it waits,
 -- and not tried again if it is being sent.
 
+-- include pieces
 -- include suppression
 local ROOM_MS = 100  -- for so long Redis is not asked again what it uses: that costs half an enqueue
 local MUCH = 65536  -- bytes in one call, from which on it is asked all the same
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local jobs, at, bytes = {}, 5, 0
+local jobs, at, bytes = {}, 8, 0
 for i = 1, tonumber(ARGV[1]) do
   local job = {
-    record = KEYS[14 + 3 * i], once = KEYS[15 + 3 * i], latest = KEYS[16 + 3 * i],
+    record = KEYS[15 + 3 * i], once = KEYS[16 + 3 * i], latest = KEYS[17 + 3 * i],
     id = ARGV[at], lane = KEYS[4 + tonumber(ARGV[at + 1])], priority = ARGV[at + 1],
     scheduled = tonumber(ARGV[at + 2]), expires = tonumber(ARGV[at + 3]),
     head = ARGV[at + 4], message = ARGV[at + 5], recipients = ARGV[at + 6],
@@ -47,6 +51,12 @@ for i = 1, tonumber(ARGV[1]) do
 end
 
 -- First look at all, then write: a refusal must leave nothing behind.
+if ARGV[5] ~= '' then
+  local batch = redis.call('HMGET', KEYS[17], 'name', 'canceled', ARGV[5])
+  if not batch[1] then return { 'no batch' } end
+  if batch[2] then return { 'canceled' } end
+  if batch[3] then return batch[3] == ARGV[7] and { 'known', now } or { 'other rows' } end
+end
 local known = {}
 for i, job in ipairs(jobs) do
   if job.expires > 0 and job.expires <= now then return { 'expired', i } end
@@ -135,8 +145,8 @@ for i, job in ipairs(jobs) do
       shas[b] = blob.sha
     end
     redis.call('HSET', job.record, 'state', state, 'lane', job.priority, 'created', now,
-      'due', due, 'since', due, 'date', math.floor(due / 1000), 'head', job.head,
-      'message', job.message, 'recipients', people or job.recipients)
+      'due', due, 'since', due, 'date', math.floor(due / 1000),
+      unpack(texts(job.head, job.message, people or job.recipients)))
     if job.expires > 0 then redis.call('HSET', job.record, 'expires', job.expires) end
     if #shas > 0 then redis.call('HSET', job.record, 'blobs', table.concat(shas, ' ')) end
     if job.latest ~= job.record then
@@ -153,6 +163,14 @@ for i, job in ipairs(jobs) do
     if left ~= 0 and due < now + 1000 then wakes[job.priority == '1' and KEYS[2] or KEYS[1]] = true end
     reply[i + 2] = 1
   end
+end
+if ARGV[5] ~= '' then
+  redis.call('HSET', KEYS[17], ARGV[5], ARGV[7])
+  redis.call('HINCRBY', KEYS[17], 'jobs', fresh)
+  if tonumber(ARGV[6]) > tonumber(redis.call('HGET', KEYS[17], 'rows')) then
+    redis.call('HSET', KEYS[17], 'rows', ARGV[6])
+  end
+  redis.call('PERSIST', KEYS[17])
 end
 for wake in pairs(wakes) do
   if redis.call('LLEN', wake) == 0 then redis.call('RPUSH', wake, 1) end

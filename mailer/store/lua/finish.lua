@@ -12,6 +12,7 @@
 --
 -- What was sent needs its body no more: message and blobs go, the record of what happened stays.
 
+-- include pieces
 -- include keep
 -- include release
 -- Where memory is full, Redis refuses no write of a script that has written before.
@@ -39,6 +40,7 @@ for i = 18, #KEYS do
     while #attempts > MOST_HISTORY do attempts = string.gsub(attempts, '^[^\n]*\n', '', 1) end
     if state == 'sent' then
       release(job[10], KEYS[16], KEYS[17])
+      job[7] = job[7] or whole(record)
       keep(record, job, now, ARGV[at + 6], attempts)
     else
       redis.call('HSET', record, 'state', state, 'updated', now, 'tries', ARGV[at + 5],

@@ -6,6 +6,7 @@
 --       5 what the person says
 -- Returns  1, or 0 where the job has changed since: the caller looks again
 
+-- include pieces
 -- include keep
 -- include release
 -- Where memory is full, Redis refuses no write of a script that has written before.
@@ -21,6 +22,7 @@ local attempt = string.format('[%d,%.3f,"resolved",0.0,null,null,null,null,null,
 local attempts = (job[9] or '') .. attempt
 if ARGV[4] == 'sent' then
   release(job[10], KEYS[4], KEYS[5])
+  job[7] = job[7] or whole(KEYS[1])
   keep(KEYS[1], job, now, ARGV[3], attempts)
 else
   redis.call('HSET', KEYS[1], 'state', ARGV[4], 'recipients', ARGV[3], 'updated', now,

@@ -4,12 +4,14 @@
 -- ARGV  1 id, 2 its state and 3 its recipients as the caller saw them, 4 the new recipients
 -- Returns  1, or 0 where the job has changed since: the caller looks again
 
+-- include pieces
 -- Where memory is full, Redis refuses no write of a script that has written before.
 redis.call('ZREM', KEYS[3], '')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local job = redis.call('HMGET', KEYS[1], 'state', 'recipients', 'lane')
-if job[1] ~= ARGV[2] or job[2] ~= ARGV[3] then return 0 end
+local _, _, recipients = whole(KEYS[1], false, false, job[2])
+if job[1] ~= ARGV[2] or recipients ~= ARGV[3] then return 0 end
 redis.call('HSET', KEYS[1], 'state', 'queued', 'recipients', ARGV[4], 'updated', now, 'due', now,
   'since', now, 'tries', 0)
 redis.call('HDEL', KEYS[1], 'expires', 'superseded', 'crashes')
