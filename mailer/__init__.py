@@ -20,6 +20,7 @@ from mailer.errors import (
     NotDurable,
     QueueFull,
     StoreUnavailable,
+    TemplateError,
     WaitTimeout,
     WrongState,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "Settings",
     "StoreUnavailable",
     "Suppression",
+    "TemplateError",
     "WaitTimeout",
     "WrongState",
     "load_settings",

@@ -42,6 +42,13 @@ class InvalidEmail(InvalidArgument):
     """An email that can't be sent as written; it was not stored."""
 
 
+class TemplateError(InvalidEmail):
+    """A template that can't be read or rendered; ``field`` is its file, and the line where known.
+
+    The reason names variables, and never quotes a value.
+    """
+
+
 class InvalidSetting(MailerError, ValueError):
     """A setting that is malformed or contradicts another; names the variable to change."""
 

@@ -1,0 +1,13 @@
+"""Emails from Jinja2 templates: `Templates` reads a folder of them, a `Template` renders one."""
+
+try:
+    import css_inline as _css_inline  # noqa: F401 - an extra
+    import jinja2 as _jinja2  # noqa: F401 - likewise
+except ImportError as error:
+    raise ImportError(
+        "mailer.templates needs Jinja2 and css-inline: pip install 'celery-mailer[templates]'"
+    ) from error
+
+from mailer.templates.template import Rendered, Template
+
+__all__ = ["Rendered", "Template"]
