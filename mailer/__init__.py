@@ -7,10 +7,13 @@
 from mailer.address import Address, Group
 from mailer.async_client import AsyncMailer
 from mailer.attachment import Attachment
+from mailer.batch import Batch, BatchReceipt
 from mailer.client import Mailer
 from mailer.email import Email
 from mailer.errors import (
     AttachmentUnavailable,
+    BatchConflict,
+    BatchNotFound,
     IdempotencyConflict,
     InvalidArgument,
     InvalidEmail,
@@ -47,6 +50,10 @@ __all__ = [
     "Attachment",
     "AttachmentUnavailable",
     "Attempt",
+    "Batch",
+    "BatchConflict",
+    "BatchNotFound",
+    "BatchReceipt",
     "Decision",
     "Email",
     "Group",

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from mailer.address import Address
+from mailer.batch import Batch, BatchReceipt
+from mailer.batching import OnMistake, Row
 from mailer.calls import Calls
 from mailer.client import settings_with
 from mailer.email import Email
@@ -18,6 +20,9 @@ from mailer.store.limits import Pace
 from mailer.store.relays import RelayPause
 from mailer.store.runners import AsyncRunner
 from mailer.store.suppressions import Suppression
+
+if TYPE_CHECKING:
+    from mailer.templates.letter import Letter
 
 T = TypeVar("T")
 
@@ -44,6 +49,30 @@ class AsyncMailer:
     ) -> list[Receipt]:
         """See `Mailer.enqueue_many`."""
         return await self._run(self._calls.recording.enqueue_many(emails, durable))
+
+    async def enqueue_batch(
+        self,
+        name: str,
+        letter: "Letter",
+        rows: Iterable[Row],
+        *,
+        on_mistake: OnMistake | None = None,
+        durable: bool | None = None,
+        dry_run: bool = False,
+    ) -> BatchReceipt:
+        """See `Mailer.enqueue_batch`."""
+        call = self._calls.batching.enqueue(
+            name, letter, rows, on_mistake, durable, dry_run=dry_run
+        )
+        return await self._run(call)
+
+    async def batch(self, name: str) -> Batch:
+        """See `Mailer.batch`."""
+        return await self._run(self._calls.batching.batch(name))
+
+    async def cancel_batch(self, name: str) -> int:
+        """See `Mailer.cancel_batch`."""
+        return await self._run(self._calls.batching.cancel(name))
 
     async def get(self, job_id: str) -> Job:
         """See `Mailer.get`."""

@@ -10,6 +10,7 @@ from functools import partial
 
 import msgspec
 
+from mailer.batching import Batching
 from mailer.email import Email
 from mailer.errors import (
     AttachmentUnavailable,
@@ -51,6 +52,7 @@ class Calls:
         self._relays = Relays(keys)
         self._limits = Limits(keys)
         self.recording = Recording(settings, keys, self._jobs)
+        self.batching = Batching(settings, keys, self._jobs, self.recording)
         self.suppressing = Suppressing(keys)
 
     def get(self, job_id: str) -> Call[Job]:
@@ -61,6 +63,8 @@ class Calls:
         message: Message | None = yield self._jobs.message(job_id)
         if message is None:
             raise WrongState(f"the job {job_id} was sent, and its content is kept no more")
+        if message.merged is not None:
+            message = yield from self.batching.filled_in(job_id, message)
         blobs = {}
         for source in message.sources:
             if not source.path and not source.uri:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 
 from mailer.attachments.files import sha256_of
 from mailer.attachments.pinning import pin
@@ -10,7 +11,7 @@ from mailer.errors import InvalidEmail
 from mailer.fingerprint import fingerprint
 from mailer.html import text_of
 from mailer.job import Recipient
-from mailer.message import Message, Prepared, Source
+from mailer.message import AttachmentRef, Message, Prepared, Source
 from mailer.prepared import PreparedEmail
 from mailer.retry import RetryPolicy
 from mailer.settings import Settings
@@ -18,8 +19,11 @@ from mailer.store.jobs import NewJob
 from mailer.store.records import Head, milliseconds
 
 
-def new_job(email: Email, settings: Settings) -> NewJob:
+def new_job(email: Email, settings: Settings, job_id: str | None = None) -> NewJob:
     """Check ``email`` against the settings, pin its attachments and give it an id.
+
+    Args:
+        job_id: instead of a new one.
 
     Raises:
         InvalidEmail: naming the field.
@@ -35,7 +39,7 @@ def new_job(email: Email, settings: Settings) -> NewJob:
         raise InvalidEmail(
             "relay", f"there is no relay {email.relay!r}; there are {', '.join(settings.relays)}"
         )
-    job_id = new_id()
+    job_id = job_id or new_id()
     message_id = f"<{job_id}@{email.from_email.wire.rpartition('@')[2]}>"
     if email.prepared:
         message, blobs = _prepared(email.prepared, message_id, settings)
@@ -89,13 +93,9 @@ def _policy(retry: RetryPolicy | str | None, settings: Settings) -> RetryPolicy 
     return settings.named_policy(retry)
 
 
-def _written(email: Email, message_id: str, settings: Settings) -> tuple[Message, dict[str, bytes]]:
-    text = text_of(email.html) if email.text_from_html and email.html else email.text
-    bodies = [body for body in (text, email.html, email.amp, email.calendar) if body]
-    if 4 * sum(map(len, bodies)) > settings.max_text_bytes:
-        _check_size(sum(len(body.encode()) for body in bodies), settings.max_text_bytes)
-    pinned = pin(email.attachments, settings)
-    message = Message(
+def message_of(email: Email, message_id: str, attachments: Sequence[AttachmentRef]) -> Message:
+    """Give what is stored of an email, and never changes."""
+    return Message(
         message_id=message_id,
         from_email=email.from_email,
         to=email.to,
@@ -103,13 +103,22 @@ def _written(email: Email, message_id: str, settings: Settings) -> tuple[Message
         reply_to=email.reply_to,
         sender=email.sender,
         subject=email.subject,
-        text=text,
+        text=text_of(email.html) if email.text_from_html and email.html else email.text,
         amp=email.amp,
         html=email.html,
         calendar=email.calendar,
         headers=(*email.typed_headers, *email.headers.items()),
-        attachments=pinned.references,
+        attachments=tuple(attachments),
     )
+
+
+def _written(email: Email, message_id: str, settings: Settings) -> tuple[Message, dict[str, bytes]]:
+    pinned = pin(email.attachments, settings)
+    message = message_of(email, message_id, pinned.references)
+    texts = (message.text, message.html, message.amp, message.calendar)
+    bodies = [body for body in texts if body]
+    if 4 * sum(map(len, bodies)) > settings.max_text_bytes:
+        _check_size(sum(len(body.encode()) for body in bodies), settings.max_text_bytes)
     return message, pinned.blobs
 
 

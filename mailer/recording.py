@@ -14,6 +14,7 @@ from mailer.errors import InvalidEmail, MailerError, NotDurable, StoreUnavailabl
 from mailer.job import Receipt
 from mailer.settings import Settings
 from mailer.steps import Ahead, Answers, Call, Reading, Together
+from mailer.store.batches import Chunk
 from mailer.store.blobs import Blobs, MissingBlobs
 from mailer.store.durability import Durability
 from mailer.store.jobs import INLINE_BYTES, Jobs, NewJob
@@ -25,7 +26,7 @@ from mailer.store.operation import Operation
 CHUNK_EMAILS = 100
 CHUNK_BYTES = 1024 * 1024
 CHUNK_CONTENTS = 16 * 1024 * 1024  # of large attachments, which are held until they are uploaded
-_MOST_UPLOADS = 5  # of what the store loses as soon as it has it
+MOST_UPLOADS = 5  # of what the store loses as soon as it has it
 
 
 class Recording:
@@ -40,14 +41,14 @@ class Recording:
 
     def enqueue(self, email: Email, durable: bool | None) -> Call[Receipt]:
         """See `Mailer.enqueue`."""
-        yield from self._prepare(durable)
+        yield from self.prepare(durable)
         job = yield from self._new_job(email)
-        receipts = yield from self._record([job], durable)
+        receipts = yield from self._record(Portion([job], durable))
         return receipts[0]
 
     def enqueue_many(self, emails: Iterable[Email], durable: bool | None) -> Call[list[Receipt]]:
         """See `Mailer.enqueue_many`. While Redis records one chunk, the next one is prepared."""
-        yield from self._prepare(durable)
+        yield from self.prepare(durable)
         receipts: list[Receipt] = []
         chunk, ahead = _Chunk(), None
         mistake: InvalidEmail | None = None
@@ -56,85 +57,75 @@ class Recording:
                 try:
                     chunk.add((yield from self._new_job(email)))
                 except InvalidEmail as error:
-                    place = len(receipts) + (len(ahead.jobs) if ahead else 0) + len(chunk.jobs)
+                    earlier = len(ahead.portion.jobs) if ahead else 0
+                    place = len(receipts) + earlier + len(chunk.jobs)
                     mistake = InvalidEmail(f"emails[{place}].{error.field}", error.reason)
                     break
                 if chunk.is_full:
-                    receipts += yield from self._recorded(ahead)
-                    ahead = yield from self._recording(chunk.jobs, durable, len(receipts))
+                    receipts += yield from self.recorded(ahead)
+                    ahead = yield from self.begin(Portion(chunk.jobs, durable, len(receipts)))
                     chunk = _Chunk()
-            receipts += yield from self._recorded(ahead)
+            receipts += yield from self.recorded(ahead)
             ahead = None
             if chunk.jobs:
-                receipts += yield from self._record(chunk.jobs, durable, len(receipts))
+                receipts += yield from self._record(Portion(chunk.jobs, durable, len(receipts)))
         except MailerError as error:
             error.receipts = [*receipts, *error.receipts]
             raise
         except Exception:  # of whoever makes the emails: what was sent before it is recorded
             with suppress(MailerError):
-                yield from self._recorded(ahead)
+                yield from self.recorded(ahead)
             raise
         finally:
             if ahead:
-                ahead.under_way.cancel()
+                ahead.answers.cancel()
         if mistake:
             mistake.receipts = receipts
             raise mistake
         return receipts
 
-    def _prepare(self, durable: bool | None) -> Call[None]:
+    def prepare(self, durable: bool | None) -> Call[None]:
         """Refuse what the server can't do, before anything is stored."""
         if self._is_durable(durable) and not self._can_be_durable:
             yield Together(self._durability.requirements())
             self._can_be_durable = True
 
+    def begin(self, portion: "Portion") -> "Call[UnderWay]":
+        """Begin to record jobs; `recorded` waits for it."""
+        answers = yield Ahead(self._enqueue(portion))
+        return UnderWay(answers, portion)
+
+    def recorded(self, ahead: "UnderWay | None") -> Call[Sequence[Receipt]]:
+        """Wait for what `begin` began."""
+        if ahead is None:
+            return []
+        answers = yield Answers(ahead.answers)
+        return (yield from self._completed(answers, ahead.portion))
+
     def _is_durable(self, durable: bool | None) -> bool:
         return self._settings.durable if durable is None else durable
 
-    def _record(
-        self, jobs: Sequence[NewJob], durable: bool | None, first: int | None = None
-    ) -> Call[Sequence[Receipt]]:
+    def _record(self, portion: "Portion") -> Call[Sequence[Receipt]]:
         """Record jobs, and upload first those of their blobs that the store lacks."""
-        answers = yield Together(self._enqueue(jobs, durable, first))
-        return (yield from self._completed(answers, jobs, durable, first))
+        answers = yield Together(self._enqueue(portion))
+        return (yield from self._completed(answers, portion))
 
-    def _recording(
-        self, jobs: Sequence[NewJob], durable: bool | None, first: int
-    ) -> "Call[_Ahead]":
-        """Begin to record jobs."""
-        under_way = yield Ahead(self._enqueue(jobs, durable, first))
-        return _Ahead(under_way, jobs, durable, first)
-
-    def _recorded(self, ahead: "_Ahead | None") -> Call[Sequence[Receipt]]:
-        """Wait for what `_recording` began."""
-        if ahead is None:
-            return []
-        answers = yield Answers(ahead.under_way)
-        return (yield from self._completed(answers, ahead.jobs, ahead.durable, ahead.first))
-
-    def _enqueue(
-        self, jobs: Sequence[NewJob], durable: bool | None, first: int | None
-    ) -> list[Operation[Any]]:
-        enqueue = self._jobs.enqueue(jobs, first=first)
+    def _enqueue(self, portion: "Portion") -> list[Operation[Any]]:
+        enqueue = self._jobs.enqueue(portion.jobs, portion.first, portion.chunk)
         # together, for Redis waits for what the same connection has written
-        return [enqueue, self._durability.awaited()] if self._is_durable(durable) else [enqueue]
+        durable = self._is_durable(portion.durable)
+        return [enqueue, self._durability.awaited()] if durable else [enqueue]
 
-    def _completed(
-        self,
-        answers: Sequence[Any],
-        jobs: Sequence[NewJob],
-        durable: bool | None,
-        first: int | None,
-    ) -> Call[Sequence[Receipt]]:
+    def _completed(self, answers: Sequence[Any], portion: "Portion") -> Call[Sequence[Receipt]]:
         """Upload what the store lacks, and give the receipts."""
-        contents = ChainMap(*(dict(job.blobs) for job in jobs if job.blobs))
-        for _ in range(_MOST_UPLOADS):
+        contents = ChainMap(*(dict(job.blobs) for job in portion.jobs if job.blobs))
+        for _ in range(MOST_UPLOADS):
             answer, *problems = answers
             if not isinstance(answer, MissingBlobs):
                 break
             for digest in answer.digests:
                 yield self._blobs.upload(digest, contents[digest])
-            answers = yield Together(self._enqueue(jobs, durable, first))
+            answers = yield Together(self._enqueue(portion))
         else:
             raise StoreUnavailable(
                 "Redis loses attachments at once; its maxmemory-policy is to blame"
@@ -186,13 +177,27 @@ class _Chunk:
 
 
 @attrs.frozen
-class _Ahead:
-    """A chunk whose recording is under way."""
+class Portion:
+    """Jobs that are recorded in one call.
 
-    under_way: Any
+    Attributes:
+        durable: see `Mailer.enqueue`.
+        first: the place of the first one among the caller's emails, for errors to name them.
+        chunk: of a batch that they are.
+    """
+
     jobs: Sequence[NewJob]
     durable: bool | None
-    first: int
+    first: int | None = None
+    chunk: Chunk | None = None
+
+
+@attrs.frozen
+class UnderWay:
+    """A portion whose recording has begun."""
+
+    answers: Any
+    portion: Portion
 
 
 def _up_to_a_mistake(emails: Iterable[Email]) -> Iterator[Email | InvalidEmail]:

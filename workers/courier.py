@@ -105,6 +105,9 @@ class Courier:
         if jobs:
             desk.clock.heard(jobs[0].begun_ms)
         self._events.began(jobs)
+        jobs, unwritten = await desk.letters.written(jobs)
+        for job, reason in unwritten:
+            self._journal.add(self._deliverer.unsent(job, reason))
         contents = desk.contents(job.message for job in jobs)
         batch = Batch(jobs, contents, lambda: self._give(dispatcher, ticket))
         for job in jobs:

@@ -25,6 +25,7 @@ from workers.relays.routes import Group, Routes
 from workers.sending import Hold, Parcel, Sender
 
 log = structlog.get_logger()
+_UNTIL_INSTALLED_MS = 60_000  # another worker may have it, too
 
 
 @attrs.frozen
@@ -50,10 +51,8 @@ class Deliverer:
         except LeaseLost:
             log.warning("lease lost before sending", job=job.lease.job_id)
             self.sender.leases.drop([job.lease])
-        except StoreUnavailable:
-            self.record(hand_back(job))
         except MailerError as error:
-            self.record(fail(job, str(error), self.circumstances()))
+            self.record(self.unsent(job, error))
         except Exception as error:
             log.exception("attempt failed by a fault of ours", job=job.lease.job_id)
             if isinstance(error, MemoryError):
@@ -67,6 +66,15 @@ class Deliverer:
             self.sender.commits.forget(job.lease)
             batch.left(job)
             batch.contents.done(job.message)
+
+    def unsent(self, job: Assignment, error: MailerError | ImportError) -> Result:
+        """Say what becomes of a job that could not be sent for that reason."""
+        given = self.circumstances()
+        if isinstance(error, StoreUnavailable):
+            return hand_back(job)
+        if isinstance(error, ImportError):
+            return put_back(job, given.now_ms + _UNTIL_INSTALLED_MS, str(error))
+        return fail(job, str(error), given)
 
     async def _attempt(self, job: Assignment, batch: Batch) -> Result:
         """Send to those open recipients that go together, the first of whom it is possible."""

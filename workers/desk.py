@@ -11,6 +11,7 @@ from mailer.errors import StoreUnavailable
 from mailer.message import Message
 from mailer.settings import Settings
 from mailer.store.agenda import Agenda, Commitment, Result
+from mailer.store.batches import Batches
 from mailer.store.blobs import Blobs
 from mailer.store.keys import Keys
 from mailer.store.limits import Limits as StoredLimits
@@ -25,6 +26,7 @@ from workers.delivery import Deliverer
 from workers.fetches import Fetches
 from workers.fetching import Fetcher
 from workers.leases import Leases
+from workers.letters import Letters
 from workers.outcomes.own_rules import rules
 from workers.relays.breakers import Breakers
 from workers.relays.limiter import Limiter
@@ -73,6 +75,7 @@ class Desk:
         self._commits = Commits(self.agenda, self.runner, note)
         self._pools = pools(self.relays, settings)
         self._limiter = Limiter(worker, StoredLimits(keys), self.runner, self.clock, self.later)
+        self.letters = Letters(Batches(keys), self.runner)
         self._blobs = Blobs(keys)
         self._sources = Sources(self._blobs, self.runner, settings.attachment_roots)
         self._budget = Budget()

@@ -1,6 +1,7 @@
 """Batches: emails of one letter, of which each row of a list makes one."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -8,8 +9,8 @@ import attrs
 from mailer.errors import BatchConflict, BatchNotFound, MailerError, WrongState
 from mailer.job import JobState
 from mailer.store.blobs import MissingBlobs
-from mailer.store.keys import Keys, ids_of_batch
-from mailer.store.operation import Operation, run_command, run_script
+from mailer.store.keys import Keys
+from mailer.store.operation import Argument, Operation, run_command, run_script
 from mailer.store.records import at
 
 TALLIED_AT_ONCE = 2000  # rows in one Lua call: it holds Redis for a millisecond
@@ -47,11 +48,11 @@ class Chunk:
 
 @attrs.frozen
 class StoredBatch:
-    """What is kept of a batch itself; times are datetimes in UTC."""
+    """What is kept of a batch itself."""
 
     rows: int
-    created_at: Any
-    canceled_at: Any
+    begun_at: datetime
+    canceled_at: datetime | None
 
 
 class Batches:
@@ -62,10 +63,13 @@ class Batches:
 
     def open(
         self, name: str, letter: bytes, digest: str, blobs: Sequence[str]
-    ) -> Operation[MissingBlobs | None]:
-        """Begin a batch or go on with it; the result names blobs that are to be uploaded first."""
+    ) -> Operation[MissingBlobs | datetime]:
+        """Begin a batch or go on with it.
 
-        def parse(reply: list[bytes]) -> MissingBlobs | None:
+        The result is when it was begun, or names blobs that are to be uploaded first.
+        """
+
+        def parse(reply: list[Any]) -> MissingBlobs | datetime:
             answer, *rest = reply
             if answer == b"missing":
                 return MissingBlobs([sha.decode() for sha in rest])
@@ -75,7 +79,7 @@ class Batches:
                 raise BatchConflict(
                     f"the batch {name!r} has another letter; take another name for another one"
                 )
-            return None
+            return at(rest[0])
 
         keys = [self._keys.batch(name), self._keys.blob_prefix, self._keys.blob_uses]
         return run_script("open", keys, [name, letter, digest, _UNUSED_SECONDS, *blobs], parse)
@@ -92,10 +96,14 @@ class Batches:
         key = self._keys.batch(name)
         return run_command("HMGET", key, "rows", "created", "canceled", parse=parse)
 
-    def tally(self, name: str, first: int, last: int) -> Operation[list[int]]:
-        """Count the jobs of rows ``first`` to ``last`` by state, in the order of `JobState`."""
+    def tally(self, ids: str, first: int, last: int) -> Operation[list[int]]:
+        """Count the jobs of rows ``first`` to ``last`` by state, in the order of `JobState`.
+
+        Args:
+            ids: what those of the batch begin with.
+        """
         states = list(JobState)
-        args = [len(states), *states, ids_of_batch(name), first, last]
+        args: list[Argument] = [len(states), *states, ids, first, last]
         return run_script("tally", [self._keys.job_prefix], args, list)
 
     def close(self, name: str) -> Operation[bool]:

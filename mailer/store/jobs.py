@@ -199,7 +199,7 @@ class Jobs:
         """Cancel those that wait; the result is the state each is in afterwards, if recorded."""
 
         def parse(reply: list[bytes | None]) -> list[JobState | None]:
-            return [state and JobState(state.decode()) for state in reply]
+            return [JobState(state.decode()) if state else None for state in reply]
 
         keys = self._keys
         names = [*keys.lanes, *keys.states, *map(keys.job, ids)]

@@ -1,6 +1,7 @@
 """The names of everything kept in Redis. All share one hash tag, and so one Cluster slot."""
 
 import hashlib
+from datetime import datetime
 
 from mailer.errors import JobNotFound
 from mailer.job import JobState, Priority
@@ -23,8 +24,8 @@ class Keys:
     ``{p}:blob:<sha256>``     string  an attachment's content
     ``{p}:blob-uses``         hash    sha256 → how many recorded jobs need it
     ``{p}:upload:<name>``     string  a content that is being fetched
-    ``{p}:batch:<22 digits>`` hash    what is common to the jobs of a batch, see open.lua; and, by the
-                                      number of each chunk of its rows, the digest of those
+    ``{p}:batch:<16 digits>`` hash    what the jobs of a batch have in common, see open.lua; and, by
+                                      the number of each chunk of its rows, their digest
     ``{p}:wake``              list    holds one element when some dispatcher should look
     ``{p}:wake:urgent``       list    likewise, for jobs of high priority
     ``{p}:begun:<name>``      list    tickets of that dispatcher's batches which have left the queue
@@ -105,22 +106,23 @@ class Keys:
         return self._begun + dispatcher
 
 
-def job_of_batch(name: str, row: int) -> str:
+def job_of_batch(name: str, begun: datetime, row: int) -> str:
     """Give the id of the job that is made of one row of a batch.
 
-    A UUID of version 8 (RFC 9562): 22 digits that are the batch's, and 8 that number the row. So
-    the jobs of a batch need no list, a row that is enqueued again makes no second job, and an id
-    tells of which batch it is.
+    A UUID of version 8 (RFC 9562): 16 digits of the batch's name, 6 of when it was begun, for the
+    name may be taken again, and 8 that number the row. So the jobs of a batch need no list, a row
+    that is enqueued again makes no second job, and an id tells of which batch it is.
 
     Args:
         row: from 0 up to 2³² - 1.
     """
-    return _id_of_batch(_digits_of_batch(name)) + f"{row:08x}"
+    return ids_of_batch(name, begun) + f"{row:08x}"
 
 
-def ids_of_batch(name: str) -> str:
+def ids_of_batch(name: str, begun: datetime) -> str:
     """Give what the ids of a batch's jobs begin with."""
-    return _id_of_batch(_digits_of_batch(name))
+    digits = f"{_digits_of_batch(name)}{int(begun.timestamp()) % 16**6:06x}"
+    return f"{digits[:8]}-{digits[8:12]}-8{digits[12:15]}-8{digits[15:18]}-{digits[18:]}"
 
 
 def batch_of(job_id: str) -> str | None:
@@ -128,12 +130,8 @@ def batch_of(job_id: str) -> str | None:
     if job_id[14:15] != "8":
         return None
     digits = job_id.replace("-", "")
-    return digits[:12] + digits[13:16] + digits[17:24]
+    return digits[:12] + digits[13:16] + digits[17]
 
 
 def _digits_of_batch(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:22]
-
-
-def _id_of_batch(digits: str) -> str:
-    return f"{digits[:8]}-{digits[8:12]}-8{digits[12:15]}-8{digits[15:18]}-{digits[18:]}"
+    return hashlib.sha256(name.encode()).hexdigest()[:16]

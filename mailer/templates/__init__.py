@@ -1,4 +1,7 @@
-"""Emails from Jinja2 templates: `Templates` reads a folder of them, a `Template` renders one."""
+"""Emails from Jinja2 templates: `Templates` reads a folder of them, a `Template` renders one.
+
+A `Letter` is one email for many, for `Mailer.enqueue_batch`.
+"""
 
 try:
     import css_inline as _css_inline  # noqa: F401 - an extra
@@ -8,6 +11,7 @@ except ImportError as error:
         "mailer.templates needs Jinja2 and css-inline: pip install 'celery-mailer[templates]'"
     ) from error
 
+from mailer.templates.letter import Letter
 from mailer.templates.template import Rendered, Template
 
-__all__ = ["Rendered", "Template"]
+__all__ = ["Letter", "Rendered", "Template"]

@@ -11,10 +11,10 @@
 -- Where memory is full, Redis refuses no write of a script that has written before.
 redis.call('ZREM', KEYS[3], '')
 
--- One job of a batch is recorded no more, as its id tells (see Keys.job_of_batch).
+-- One job of a batch is recorded no more, as its id tells (see job_of_batch in keys).
 local function leave(id)
   if string.sub(id, 15, 15) ~= '8' then return end
-  local batch = KEYS[5] .. table.concat({ string.match(id, '^(%x+)%-(%x+)%-8(%x+)%-8(%x+)%-(%x%x%x%x)') })
+  local batch = KEYS[5] .. table.concat({ string.match(id, '^(%x+)%-(%x+)%-8(%x+)%-8(%x)') })
   if redis.call('HINCRBY', batch, 'jobs', -1) > 0 then return end
   release(redis.call('HGET', batch, 'blobs') or nil, KEYS[1], KEYS[2])
   redis.call('DEL', batch)
