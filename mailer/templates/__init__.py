@@ -8,6 +8,7 @@ except ImportError as error:
         "mailer.templates needs Jinja2 and css-inline: pip install 'celery-mailer[templates]'"
     ) from error
 
+from mailer.templates.library import Templates
 from mailer.templates.template import Rendered, Template
 
-__all__ = ["Rendered", "Template"]
+__all__ = ["Rendered", "Template", "Templates"]
