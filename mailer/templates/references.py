@@ -69,7 +69,7 @@ def _references(path: str, source: str) -> Iterator[tuple[str, list[str], bool]]
         tree = PLAIN.parse(encodable(source), filename=path)
         PLAIN.compile(source, path, path)  # finds more, such as a filter that there is not
     except jinja2.TemplateSyntaxError as error:
-        raise syntax_error(error) from None
+        raise syntax_error(error, path) from None
     except Unfit as error:
         raise TemplateError(path, str(error)) from None
     for node in tree.find_all(_REFERENCES):
