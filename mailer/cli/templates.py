@@ -66,7 +66,7 @@ def _templates(folder: Path | None) -> "Templates":
         from mailer.templates import Templates  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise MissingExtra(str(error)) from None
-    return Templates(folder or load_settings().templates, reload=True)
+    return Templates(folder)
 
 
 def _list(templates: "Templates") -> None:

@@ -5,7 +5,7 @@ import re
 from mailer.errors import TemplateError
 
 # a language, then any of script, region and variant: de, de-AT, zh_Hant_TW (RFC 5646, or POSIX)
-_LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
+_LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8}){0,4}")
 
 
 def is_locale(name: str) -> bool:

@@ -170,7 +170,9 @@ def test_a_name_may_be_long(templates):
     assert "can't be read: File name too long" in refused(templates, "a" * 300)
 
 
-@pytest.mark.parametrize("locale", ["../de", "d", "de/", "german!", "de-AT-", 4, "de\n"])
+@pytest.mark.parametrize(
+    "locale", ["../de", "d", "de/", "german!", "de-AT-", 4, "de\n", "de-x-x-x-x-x"]
+)
 def test_what_is_no_locale_is_refused(templates, locale):
     assert "is none; write de or de-AT" in refused(templates, "welcome", locale=locale)
 
