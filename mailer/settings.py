@@ -210,6 +210,7 @@ class Settings(BaseSettings):
         description="Keys by sender domain, for DKIM: `selector` and `key_file` of each; best kept "
         "in `mailer.toml`.",
     )
+    templates: Path = Field(Path("emails"), description="The folder of email templates.")
     log_level: str = Field(
         "INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="What workers log."
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mailer.cli import processes, suppression, views
+from mailer.cli import processes, suppression, templates, views
 from mailer.cli.times import parse_moment
 from mailer.client import Mailer
 from mailer.job import JobState
@@ -284,6 +284,7 @@ def doctor(*, as_json: AsJson = False) -> None:
 
 
 app.add_typer(suppression.commands)
+app.add_typer(templates.commands)
 
 
 def _header(line: str) -> tuple[str, str]:

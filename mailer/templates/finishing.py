@@ -11,11 +11,12 @@ from mailer.errors import InvalidEmail
 _STYLE = re.compile(r"<style\b", re.IGNORECASE)
 # css-inline would apply the rules for a printer to every reader
 _STYLE_FOR_SOME = re.compile(r"<style\b(?=[^>]*\smedia\s*=)", re.IGNORECASE)
+_EMPTY_STYLE = re.compile(r"<style\b[^>]*></style>")
 _INLINER = css_inline.CSSInliner(
     load_remote_stylesheets=False,  # nor those in files
     keep_link_tags=True,
-    keep_at_rules=True,
-    remove_inlined_selectors=True,  # and keep those that can't be, such as a:hover
+    keep_style_tags=True,
+    remove_inlined_selectors=True,  # so that there is left what can't be moved, such as a:hover
 )
 
 
@@ -55,6 +56,7 @@ def inlined(html: str) -> str:
         return html
     marked = _STYLE_FOR_SOME.sub('<style data-css-inline="ignore"', html)
     try:
-        return _INLINER.inline(marked)
+        moved = _INLINER.inline(marked)
     except css_inline.InlineError as error:
         raise Unfit(f"its CSS can't be inlined: {error}") from None
+    return _EMPTY_STYLE.sub("", moved)

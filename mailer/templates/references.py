@@ -22,43 +22,58 @@ def lookup(sources: Mapping[str, str], folders: Sequence[str] = ("",)) -> Find:
     return find
 
 
-def reachable(names: Iterable[str], find: Find) -> dict[str, str]:
-    """Collect the sources of templates, and of all that these refer to, by their paths.
+def check_name(name: str, place: str) -> None:
+    """Refuse a name that could lead anywhere but into the folder of templates.
+
+    Raises:
+        TemplateError: of this place.
+    """
+    parts = name.split("/") if isinstance(name, str) else [""]
+    if {"", ".", ".."} & {*parts} or any(c in name for c in "\\\0"):
+        raise TemplateError(place, f"{name!r} is no name of a template, as orders/shipped is one")
+
+
+def reachable(parts: Iterable[tuple[str, str]], find: Find) -> dict[str, str]:
+    """Collect sources by their paths: of an email's parts, and of all that these refer to.
 
     Args:
-        find: gives the path and the source to a name, where there is such a template.
+        parts: the path and the source of each.
+        find: gives the path and the source to a name.
 
     Raises:
         TemplateError: a syntax error, a name that is computed, or one that there is not.
     """
     sources: dict[str, str] = {}
-    waiting = [found for name in names if (found := find(name))]
+    waiting = list(parts)
     while waiting:
         path, source = waiting.pop()
         if path in sources:
             continue
         sources[path] = source
-        for line, wanted, may_be_missing in _references(path, source):
+        for place, wanted, may_be_missing in _references(path, source):
+            for name in wanted:
+                check_name(name, place)
             # Jinja2 takes the first of several that there is
             found = next(filter(None, map(find, wanted)), None)
             if found:
                 waiting.append(found)
             elif not may_be_missing:
                 named = " or ".join(map(repr, wanted))
-                raise TemplateError(f"{path}:{line}", f"there is no template {named}")
+                raise TemplateError(place, f"there is no template {named}")
     return sources
 
 
-def _references(path: str, source: str) -> Iterator[tuple[int, list[str], bool]]:
-    """Yield the line of each reference, the names that would do, and whether it may be missing."""
+def _references(path: str, source: str) -> Iterator[tuple[str, list[str], bool]]:
+    """Yield the place of each reference, the names that would do, and whether it may be missing."""
     try:
         tree = PLAIN.parse(encodable(source), filename=path)
         PLAIN.compile(source, path, path)  # finds more, such as a filter that there is not
     except jinja2.TemplateSyntaxError as error:
-        raise syntax_error(error) from None
+        raise syntax_error(error, path) from None
     except Unfit as error:
         raise TemplateError(path, str(error)) from None
     for node in tree.find_all(_REFERENCES):
+        place = f"{path}:{node.lineno}"
         try:
             value = node.template.as_const()  # type: ignore[attr-defined]  # all of these have one
         except nodes.Impossible:
@@ -66,8 +81,8 @@ def _references(path: str, source: str) -> Iterator[tuple[int, list[str], bool]]
         wanted = [value] if isinstance(value, str) else value
         if not isinstance(wanted, list | tuple) or not all(isinstance(n, str) for n in wanted):
             raise TemplateError(
-                f"{path}:{node.lineno}",
-                "a template's name is computed; write it out, so that all that belongs to an "
-                "email is known",
+                place,
+                "the name of a template is computed; write it out, so that all that belongs to "
+                "the email is known",
             )
-        yield node.lineno, list(wanted), getattr(node, "ignore_missing", False)
+        yield place, list(wanted), getattr(node, "ignore_missing", False)

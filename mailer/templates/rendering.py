@@ -97,7 +97,7 @@ class Part:
 
     def _told(self, error: Exception) -> TemplateError:
         if isinstance(error, jinja2.TemplateSyntaxError):
-            return syntax_error(error)
+            return syntax_error(error, self._path)
         return TemplateError(self._place(error), _reason(error))
 
     def _place(self, error: Exception) -> str:
@@ -109,9 +109,10 @@ class Part:
         return place
 
 
-def syntax_error(error: jinja2.TemplateSyntaxError) -> TemplateError:
-    """Say where and what it is."""
-    return TemplateError(f"{error.filename}:{error.lineno}", error.message or "a syntax error")
+def syntax_error(error: jinja2.TemplateSyntaxError, path: str) -> TemplateError:
+    """Say where and what it is; the path is for those errors that don't know theirs."""
+    place = f"{error.filename or path}:{error.lineno}"
+    return TemplateError(place, error.message or "a syntax error")
 
 
 def _reason(error: Exception) -> str:

@@ -75,7 +75,7 @@ class Template:
         sources = {parts[part]: string for part, string in strings.items()}
         return cls(
             name=name,
-            sources=reachable(sources, lookup(sources)),
+            sources=reachable(sources.items(), lookup(sources)),
             subject=parts.get("subject"),
             text=parts.get("text"),
             html=parts.get("html"),

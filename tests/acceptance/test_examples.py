@@ -270,6 +270,21 @@ def test_the_addresses_of_an_example_can_be_given(gallery):
     assert message.received.recipients == ("you@example.net", "b@example.net")
 
 
+def test_an_email_from_a_folder_of_templates(gallery):
+    english, german = gallery.send("template")
+    for message in (english, german):
+        assert tree(message) == {"multipart/alternative": ["text/plain", "text/html"]}
+        assert '<a class="button" ' in content(message, "text/html")
+        assert 'style="background: #0b5' in content(message, "text/html")
+    assert english["Subject"] == "Welcome, Ann"
+    assert content(english, "text/plain") == (
+        "Hello Ann,\n\nyou have an account now: https://example.com/Ann\n\n"
+        "The shop, Main Street 1\n"
+    )
+    assert german["Subject"] == "Willkommen, Jm"
+    assert "Der Laden, Hauptstraße 1" in content(german, "text/html")
+
+
 def test_an_image_within_the_html(gallery):
     (message,) = gallery.send("inline_image")
     related = {"multipart/related": ["text/html", "image/png inline square.png"]}

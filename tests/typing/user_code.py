@@ -30,10 +30,12 @@ from mailer import (
     Settings,
     StoreUnavailable,
     Suppression,
+    TemplateError,
     WaitTimeout,
     WrongState,
     load_settings,
 )
+from mailer.templates import Rendered, Template, Templates
 
 
 def every_field() -> Email:
@@ -95,6 +97,41 @@ def every_field() -> Email:
     return email
 
 
+def templates() -> None:
+    """Emails of templates."""
+    folder = Templates("emails", default_locale="en", reload=True)
+    Templates(Path("emails"), inline_css=False)
+    Templates()
+    assert_type(
+        folder.email(
+            "welcome",
+            {"name": "Ann", "items": [1, 2]},
+            locale="de",
+            from_email="shop@example.com",
+            to=["ann@example.org"],
+        ),
+        Email,
+    )
+    folder.email("welcome", from_email="shop@example.com", to="ann@example.org")
+    assert_type(folder.names(), list[str])
+    assert_type(folder.locales("welcome"), list[str])
+    assert_type(folder.sample("welcome", "de"), dict[str, Any] | None)
+    template = folder.load("welcome", locale="de")
+    assert_type(template, Template)
+    assert_type(Template.of(subject="Hi", text="Hi", html=None), Template)
+    assert_type(Template.from_json(template.to_json()), Template)
+    assert_type(template.sha256, str)
+    rendered = template.render({"name": "Ann"})
+    assert_type(rendered, Rendered)
+    assert_type(rendered.subject, str)
+    assert_type(rendered.html, str | None)
+    try:
+        template.render({})
+    except TemplateError as error:
+        invalid: InvalidEmail = error
+        raise invalid from None
+
+
 def mistakes() -> None:
     """What the checker must refuse; an ignore that is not needed is an error itself."""
     Email(to="jm@example.org")  # type: ignore[call-arg]  # from_email is missing
@@ -102,6 +139,7 @@ def mistakes() -> None:
     Email(from_email="shop@example.com", delivery="twice")  # type: ignore[arg-type]
     Email(from_email="shop@example.com", text=b"Hi")  # type: ignore[arg-type]
     Mailer().get(42)  # type: ignore[arg-type]
+    Template.of("Hi")  # type: ignore[call-arg]  # which part?
     every_field().subject = "Another"  # type: ignore[misc]  # it is frozen
 
 

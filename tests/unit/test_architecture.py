@@ -96,6 +96,7 @@ def loaded_by(statement: str) -> set[str]:
 def test_importing_mailer_loads_neither_celery_nor_the_workers():
     loaded = loaded_by("import mailer")
     assert not {"celery", "kombu", "workers", "aiosmtplib", "typer", "rich"} & loaded
+    assert not {"jinja2", "css_inline"} & loaded
 
 
 def test_importing_mailer_testing_loads_no_workers():
