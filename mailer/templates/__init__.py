@@ -11,8 +11,8 @@ except ImportError as error:
         "mailer.templates needs Jinja2 and css-inline: pip install 'celery-mailer[templates]'"
     ) from error
 
-from mailer.templates.folder import Templates
 from mailer.templates.letter import Letter
+from mailer.templates.library import Templates
 from mailer.templates.template import Rendered, Template
 
 __all__ = ["Letter", "Rendered", "Template", "Templates"]

@@ -146,6 +146,8 @@ class Letter:
             template = Template.of(subject=subject, text=text, html=html, name="letter")
         elif subject or text is not None or html is not None:
             raise InvalidEmail("template", "or subject, text and html: give either")
+        elif template.text is None and template.html is not None:
+            fields = {"text_from_html": True, **fields}  # as Templates.email does
         checked = _checked(fields)
         common = Common(template=template, **{n: checked[n] for n in checked.keys() & _COMMON})
         delivery = {n: value for n, value in checked.items() if n not in _COMMON}
