@@ -3,12 +3,11 @@
 import sys
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mailer.cli import processes, suppression, templates, views
+from mailer.cli import batches, processes, sending, suppression, templates, views
 from mailer.cli.times import parse_moment
 from mailer.client import Mailer
 from mailer.job import JobState
@@ -26,7 +25,6 @@ app = typer.Typer(
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id.")]
 JobIds = Annotated[list[str], typer.Argument(metavar="ID…", help="Jobs' ids.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
-_NOT_SENT = 3  # exit code of `send --wait`
 
 
 def _mailer() -> Mailer:
@@ -75,84 +73,6 @@ def flower(
 ) -> None:
     """Run Flower: a row for each email, with its retries and the relay's replies."""
     processes.become_flower(port, address, context.args)
-
-
-@app.command(
-    epilog="Example: `echo Hello | mailer send --from me@example.com --to you@example.org "
-    "--subject Hi --wait`"
-)
-def send(
-    sender: Annotated[str, typer.Option("--from", help="`Name <local@domain>`")],
-    to: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
-    cc: Annotated[list[str] | None, typer.Option()] = None,
-    bcc: Annotated[list[str] | None, typer.Option()] = None,
-    reply_to: Annotated[list[str] | None, typer.Option()] = None,
-    subject: Annotated[str, typer.Option()] = "",
-    text: Annotated[str | None, typer.Option(help="Without it, standard input.")] = None,
-    html_file: Annotated[Path | None, typer.Option(exists=True, dir_okay=False)] = None,
-    attach: Annotated[
-        list[Path] | None, typer.Option(exists=True, dir_okay=False, help="Read here, now.")
-    ] = None,
-    header: Annotated[list[str] | None, typer.Option(help="Such as 'X-Order: 42'.")] = None,
-    tag: Annotated[list[str] | None, typer.Option()] = None,
-    priority: Annotated[str, typer.Option(help="high, normal or low")] = "normal",
-    at: Annotated[
-        str | None, typer.Option(help="Not before: 10m, 2h, 1d or 2026-12-24T18:00+01:00.")
-    ] = None,
-    expires: Annotated[str | None, typer.Option(help="Not after; written likewise.")] = None,
-    key: Annotated[str | None, typer.Option(help="An idempotency key.")] = None,
-    retry: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A retry policy of mailer.toml.")
-    ] = None,
-    *,
-    preview: Annotated[
-        bool, typer.Option("--preview", help="Print the message as a relay gets it; send nothing.")
-    ] = False,
-    wait: Annotated[bool, typer.Option(help="Wait until it has ended.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 60,
-    as_json: AsJson = False,
-) -> None:
-    """Enqueue an email and print its id; with --wait, what became of it (exit code 3: not sent)."""
-    from mailer.attachment import Attachment  # noqa: PLC0415 - only here
-    from mailer.email import Email  # noqa: PLC0415 - only here
-
-    if text is None and not sys.stdin.isatty():
-        text = sys.stdin.read()
-    email = Email(
-        from_email=sender,
-        to=to or [],
-        cc=cc or [],
-        bcc=bcc or [],
-        reply_to=reply_to or [],
-        subject=subject,
-        text=text,
-        html=html_file.read_text() if html_file else None,
-        attachments=[
-            Attachment.from_bytes(path.read_bytes(), filename=path.name) for path in attach or []
-        ],
-        headers=dict(_header(line) for line in header or []),
-        tags=tag or [],
-        priority=priority,
-        scheduled_at=parse_moment(at) if at else None,
-        expires_at=parse_moment(expires) if expires else None,
-        idempotency_key=key,
-        retry=retry,
-    )
-    with _mailer() as mailer:
-        if preview:
-            sys.stdout.buffer.write(mailer.preview(email))
-            return
-        receipt = mailer.enqueue(email)
-        if not wait:
-            if as_json:
-                views.print_json(receipt)
-            else:
-                typer.echo(receipt.id)
-            return
-        job = mailer.wait(receipt.id, timeout)
-    views.print_json(job) if as_json else views.console.print(views.job_details(job))
-    if job.state is not JobState.SENT:
-        raise typer.Exit(_NOT_SENT)
 
 
 @app.command(
@@ -283,12 +203,7 @@ def doctor(*, as_json: AsJson = False) -> None:
     raise typer.Exit(int(any(finding.is_bad for finding in findings)))
 
 
+app.add_typer(sending.commands)
+app.add_typer(batches.commands)
 app.add_typer(suppression.commands)
 app.add_typer(templates.commands)
-
-
-def _header(line: str) -> tuple[str, str]:
-    name, colon, value = line.partition(":")
-    if not colon:
-        raise typer.BadParameter(f"--header {line!r} looks like 'Name: value'")
-    return name.strip(), value.strip()

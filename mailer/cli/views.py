@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from rich.console import Console, Group, RenderableType
+from rich.progress import Progress, ProgressColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +25,12 @@ _COLORS = {
 console = Console(soft_wrap=False)
 if not console.is_terminal:
     console = Console(width=200)
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """Make a bar that is gone in the end; where no person looks on, there is none."""
+    watched = Console(stderr=True)
+    return Progress(*columns, console=watched, transient=True, disable=not watched.is_terminal)
 
 
 def print_json(value: Any) -> None:

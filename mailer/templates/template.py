@@ -98,9 +98,14 @@ class Template:
         """Write it down: equal templates as the same bytes."""
         return msgspec.json.encode(self, order="deterministic")
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """The SHA-256 of `to_json`, in hex."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        # msgspec writes down what is in __dict__, but for names like this one
         return sha256(self.to_json()).hexdigest()
 
     def __eq__(self, other: object) -> bool:

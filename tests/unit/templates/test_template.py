@@ -151,6 +151,9 @@ def test_a_template_that_was_written_down_and_read_again_is_the_same():
     assert again == template
     assert hash(again) == hash(template)
     assert again.to_json() == template.to_json()
+    before = template.to_json()
+    template.render({"a": "1"})
+    assert template.to_json() == before, "what was worked out meanwhile is no part of it"
     assert again.render({"a": "é"}) == template.render({"a": "é"})
 
 
