@@ -82,6 +82,10 @@ class AsyncMailer:
         """See `Mailer.message`."""
         return await self._run(self._calls.message(job_id))
 
+    async def check(self, email: Email) -> None:
+        """See `Mailer.check`."""
+        await self._run(self._calls.recording.check(email))
+
     async def preview(self, email: Email) -> bytes:
         """See `Mailer.preview`."""
         return await self._run(self._calls.preview(email))

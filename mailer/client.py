@@ -144,6 +144,14 @@ class Mailer:
         """
         return self._run(self._calls.message(job_id))
 
+    def check(self, email: Email) -> None:
+        """Raise what `enqueue` would of an email that can't be sent; nothing is stored.
+
+        Raises:
+            InvalidEmail: with the field that is wrong.
+        """
+        self._run(self._calls.recording.check(email))
+
     def preview(self, email: Email) -> bytes:
         """Return what would be sent if ``email`` were enqueued now; nothing is.
 

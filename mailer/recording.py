@@ -84,6 +84,10 @@ class Recording:
             raise mistake
         return receipts
 
+    def check(self, email: Email) -> Call[None]:
+        """See `Mailer.check`."""
+        yield from self._new_job(email)
+
     def prepare(self, durable: bool | None) -> Call[None]:
         """Refuse what the server can't do, before anything is stored."""
         if self._is_durable(durable) and not self._can_be_durable:

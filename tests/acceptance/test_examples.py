@@ -7,9 +7,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -21,11 +18,11 @@ from pathlib import Path
 import attrs
 import pytest
 import trustme
+from web import FlaskProcess, ask
 
 from mailer import JobState
 from mailer.testing import eventually, greylist
-from mailer.testing.ports import free_port
-from mailer.testing.processes import FlowerProcess, Process
+from mailer.testing.processes import FlowerProcess
 from mailer.testing.smtp_state import Received
 
 ROOT = Path(__file__).parents[2]
@@ -34,30 +31,6 @@ TERMS = b"%PDF-1.7 our terms"
 
 
 # The web application
-
-
-class FlaskProcess(Process):
-    """``flask run``, on a free port."""
-
-    def __init__(self, app: Path, settings: dict[str, str], log: Path) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        super().__init__(
-            ["flask", "--app", str(app.with_suffix("")), "run", "-p", str(self.port)], settings, log
-        )
-
-    def _ready(self) -> bool:
-        return self.running and b"Running on" in self.log.read_bytes()
-
-
-def ask(url: str, **form: str) -> tuple[int, dict]:
-    data = urllib.parse.urlencode(form).encode() if form else None
-    try:
-        with urllib.request.urlopen(url, data, timeout=10) as response:
-            return response.status, json.load(response)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
 
 
 @pytest.fixture

@@ -658,6 +658,21 @@ async def test_a_preview_stores_nothing_and_needs_no_server(kind, tmp_path):
     await either.close()
 
 
+async def test_a_check_raises_what_enqueue_would_and_needs_no_server(kind, tmp_path):
+    settings = load_settings(redis_url="redis://127.0.0.1:1", attachment_roots=[tmp_path])
+    either = Either(kind(settings=settings))
+    assert await either.check(email(text="Hi")) is None
+    with pytest.raises(InvalidEmail, match="MAILER_MAX_RECIPIENTS") as caught:
+        await either.check(email(to=[f"{i}@example.org" for i in range(1001)]))
+    assert caught.value.field == "to"
+    with pytest.raises(InvalidEmail) as caught:
+        await either.check(email(attachments=[Attachment.from_path(tmp_path / "none")]))
+    assert caught.value.field == "attachments[0]"
+    with pytest.raises(InvalidEmail, match="is an Email"):
+        await either.check("Hi")
+    await either.close()
+
+
 def test_processes_that_were_forked_from_one_mailer_do_not_meet(settings):
     """As with servers that load the application before they fork: each gets its own replies."""
     script = """

@@ -11,8 +11,9 @@ HERE = Path(__file__).parent
 
 @pytest.mark.slow
 def test_user_code_passes_a_strict_type_checker() -> None:
+    files = sorted(str(path) for path in HERE.glob("*_code.py") if path.name != "test_user_code.py")
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", str(HERE / "user_code.py")],
+        [sys.executable, "-m", "mypy", "--strict", *files],
         cwd=HERE.parents[1],
         capture_output=True,
         text=True,

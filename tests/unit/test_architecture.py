@@ -58,6 +58,11 @@ def test_only_workers_fetching_fetches(package):
     assert outside(importers(package), "workers/fetching/") == set()
 
 
+@pytest.mark.parametrize("package", ["flask", "fastapi", "starlette", "sqlalchemy"])
+def test_only_contrib_knows_of_web_frameworks_and_databases(package):
+    assert outside(importers(package), "mailer/contrib/") == set()
+
+
 def test_what_is_optional_is_loaded_where_it_is_allowed_only():
     statement = "import workers.fetching.https, workers.fetching.objects"
     assert not {"aiohttp", "yarl", "fsspec"} & loaded_by(statement)

@@ -1,0 +1,1 @@
+"""A shop on FastAPI; see main.py."""

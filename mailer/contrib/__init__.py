@@ -1,0 +1,1 @@
+"""Web frameworks and databases: each module needs the extra of its name."""
