@@ -3,11 +3,14 @@
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from email import message_from_bytes, policy
 
 import pytest
+from pages import ROOT, snippets
 
 from mailer import Attachment, JobState
 from mailer.templates import Letter
@@ -18,9 +21,11 @@ PEOPLE = 250
 
 @pytest.fixture
 def run(system, tmp_path):
-    def run(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def run(
+        *words: str, stdin: str = "", program: tuple[str, ...] = ("-m", "mailer.cli")
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "mailer.cli", *words],
+            [sys.executable, *program, *words],
             input=stdin,
             env={**os.environ, **system.settings},
             cwd=tmp_path,
@@ -96,6 +101,23 @@ def test_a_worker_without_jinja_leaves_batches_to_others(system, tmp_path):
     system.mailer.retry(receipt.job_id(0))
     with system.worker("w2"):
         assert system.ended(receipt.job_id(0)).state is JobState.SENT
+
+
+def test_the_page_on_bulk_mail_does_what_it_says(system, run, tmp_path):
+    snippet, mistakes = (s.text for s in snippets("python") if s.page == "docs/bulk.md")
+    (commands,) = (s.text for s in snippets("console") if s.page == "docs/bulk.md")
+    (tmp_path / "people.csv").write_text("to,name,url\nann@example.org,Ann,https://example.com/\n")
+    shutil.copytree(ROOT / "examples/templates", tmp_path / "emails")
+    said = run("-c", snippet, program=()).stdout
+    assert said.startswith("1000 enqueued, 0 were before\nAnn 0, our news of December\n0 of 1000")
+    assert run("-c", snippet, program=()).stdout.startswith("0 enqueued, 1000 were before")
+    (promised,) = re.findall(r"^print.*# (.*)$", mistakes, re.MULTILINE)
+    assert run("-c", mistakes, program=()).stdout == f"{promised}\n"
+    with system.worker():
+        for line in re.findall(r"^\$ mailer (.*)$", commands, re.MULTILINE):
+            done = run(*shlex.split(line))
+            assert done.returncode == 0, done.stderr
+    assert system.mailer.batch("welcome-1").counts[JobState.SENT] == 1
 
 
 class TestCommand:
