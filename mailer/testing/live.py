@@ -31,10 +31,12 @@ class LiveWorker:
         settings: environment variables for an application that is to use the worker.
         mailer: enqueues for it.
         smtp: to which it delivers.
+        process: the worker's; `tail` gives the end of its log.
     """
 
     settings: dict[str, str]
     mailer: Mailer
+    process: WorkerProcess
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         self.smtp = SmtpServerThread()
@@ -61,7 +63,8 @@ class LiveWorker:
                 redis_url=redis.url, key_prefix=self.settings["MAILER_KEY_PREFIX"]
             )
             self.mailer = parts.enter_context(Mailer(settings=settings))
-            parts.enter_context(WorkerProcess(self.settings, folder / "worker.log"))
+            self.process = WorkerProcess(self.settings, folder / "worker.log")
+            parts.enter_context(self.process)
             self._parts = parts.pop_all()
         return self
 
