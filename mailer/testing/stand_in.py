@@ -14,7 +14,7 @@ from mailer.attachments.files import sha256_of
 from mailer.calls import Calls
 from mailer.errors import MailerError
 from mailer.job import Attempt, Decision, Receipt, Recipient, RecipientState, end_of
-from mailer.message import Message, Source
+from mailer.message import Source
 from mailer.preview import rendered
 from mailer.settings import Settings
 from mailer.steps import Ahead, Answers, Call, Pause, Reading, Step, Together
@@ -63,8 +63,8 @@ class StandIn:
     def _sending(self, call: Call[T], settings: Settings) -> Call[T]:
         try:
             result = yield from call
-        except MailerError as error:
-            yield from self._send(settings, error.receipts)
+        except Exception as error:  # also of whoever makes the emails: some may be recorded
+            yield from self._send(settings, getattr(error, "receipts", ()))
             raise
         yield from self._send(settings, result)
         return result
@@ -118,7 +118,7 @@ class StandIn:
         begun.sort(key=lambda job: order.get(job.lease.job_id, len(order)))
         for job in begun:
             try:
-                raw: bytes = yield from _message(job.message, calls, settings)
+                raw: bytes = yield from _message(job, calls, settings)
             except MailerError as error:  # in production, too, it would fail by now
                 yield agenda.finish([_ended(job, RecipientState.REFUSED, str(error))])
             else:
@@ -137,8 +137,11 @@ def _ids(receipts: Any) -> list[str]:
     return [receipt.id for receipt in found if isinstance(receipt, Receipt)]
 
 
-def _message(message: Message, calls: Calls, settings: Settings) -> Call[bytes]:
+def _message(job: Assignment, calls: Calls, settings: Settings) -> Call[bytes]:
     """Build a message; what a worker would fetch is replaced by its URI."""
+    message = job.message
+    if message.merged is not None:
+        message = yield from calls.batching.filled_in(job.lease.job_id, message)
     contents: dict[str, bytes] = {}
     attachments = []
     for attachment in message.attachments:

@@ -19,6 +19,7 @@ from mailer import (
     WrongState,
     load_settings,
 )
+from mailer.templates import Letter
 from mailer.testing import OutboxMixin, containing, outbox
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -139,6 +140,25 @@ def test_of_an_iterable_with_a_mistake_those_before_it_are_there(box):
     with pytest.raises(InvalidEmail) as error:
         mailer.enqueue_many([email(), email(), "no email"])
     assert len(box) == len(error.value.receipts) == 2
+
+
+def test_of_an_iterable_that_breaks_off_what_is_recorded_is_there(box):
+    def emails():
+        yield from (email() for _ in range(100))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        mailer.enqueue_many(emails())
+    assert len(box) == mailer.counts()[JobState.SENT] == 100
+
+
+def test_the_emails_of_a_batch_are_filled_in_and_stand_in_their_order(box):
+    letter = Letter(from_email="shop@example.com", subject="Hi {{ name }}", text="Hi!")
+    people = [{"to": f"p{i}@example.org", "name": f"P{i}"} for i in range(150)]
+    mailer.enqueue_batch("news", letter, people)
+    assert [sent.to for sent in box] == [(person["to"],) for person in people]
+    assert box.one(subject="Hi P42").to == ("p42@example.org",)
+    assert mailer.batch("news").ended == 150
 
 
 def test_who_is_suppressed_gets_nothing(box):
