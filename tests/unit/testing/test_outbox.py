@@ -5,6 +5,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from flask import Flask
 
 from mailer import (
     AsyncMailer,
@@ -19,6 +20,7 @@ from mailer import (
     WrongState,
     load_settings,
 )
+from mailer.contrib.flask import Mail, Message
 from mailer.templates import Letter
 from mailer.testing import OutboxMixin, containing, outbox
 
@@ -226,6 +228,15 @@ def test_an_outbox_is_empty_at_first_and_diverts_no_longer_than_it_is_open():
     assert third == []
     with pytest.raises(StoreUnavailable):
         mailer.counts()
+
+
+def test_what_an_extension_of_a_framework_enqueues_is_there(box):
+    app = Flask(__name__)
+    app.config |= {"TESTING": True, "MAIL_SUPPRESS_SEND": False}
+    mail = Mail(app)
+    with app.app_context():
+        mail.send(Message("Hi", sender="shop@example.com", recipients=["ann@example.org"]))
+    box.one(subject="Hi", to="ann@example.org")
 
 
 class TestWithUnittest(OutboxMixin):
