@@ -2,7 +2,7 @@
 FROM python:3.11-slim AS build
 WORKDIR /src
 RUN python -m venv /venv
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE mailer_pytest.py ./
 COPY mailer mailer
 COPY workers workers
 RUN /venv/bin/pip install --no-cache-dir -c constraints.txt '.[flower]'

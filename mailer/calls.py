@@ -68,7 +68,7 @@ class Calls:
         blobs = {}
         for source in message.sources:
             if not source.path and not source.uri:
-                blobs[source.sha256] = yield from self._blob(source)
+                blobs[source.sha256] = yield from self.content(source)
         wire: bytes = yield Reading(partial(rendered, message, blobs, self._settings))
         return wire
 
@@ -149,7 +149,7 @@ class Calls:
         paused: dict[str, RelayPause] = yield self._relays.pauses()
         return paused
 
-    def _blob(self, source: Source) -> Call[bytes]:
+    def content(self, source: Source) -> Call[bytes]:
         content = bytearray()
         while len(content) < source.size:
             part: bytes = yield self._blobs.part(source.sha256, len(content))

@@ -12,6 +12,7 @@ from mailer.address import Address
 from mailer.batch import Batch, BatchReceipt
 from mailer.batching import OnMistake, Row
 from mailer.calls import Calls
+from mailer.diversion import diverted
 from mailer.email import Email
 from mailer.errors import MailerError
 from mailer.job import Job, JobState, Receipt
@@ -41,7 +42,7 @@ class Mailer:
     """
 
     def __init__(self, redis_url: str | None = None, *, settings: Settings | None = None) -> None:
-        settings = settings_with(redis_url, settings)
+        settings = self._settings = settings_with(redis_url, settings)
         self._calls = Calls(settings)
         self._runner = SyncRunner.connect(
             settings.redis_url.get_secret_value(), settings.store_timeout_seconds
@@ -284,6 +285,7 @@ class Mailer:
         self.close()
 
     def _run(self, call: Call[T]) -> T:
+        call = diverted(call, self._settings)
         go_on: Callable[[Any], Step] = call.send
         answer: Any = None
         while True:

@@ -52,6 +52,7 @@ class Decision(StrEnum):
     FAIL = "fail"
     PAUSE = "pause"  # the relay is at fault: tried again, and no attempt used up
     UNCONFIRMED = "unconfirmed"  # nobody knows whether it left, and it was to leave once at most
+    SUPPRESSED = "suppressed"  # nobody was sent to: sandbox mode keeps it back
     RESOLVED = "resolved"  # no attempt, but a person's word about one
     INTERRUPTED = "interrupted"  # the worker died or lost its lease; what it sent is unknown
 
@@ -105,6 +106,7 @@ TRANSITIONS: MappingProxyType[tuple[JobState | None, JobState], str] = MappingPr
             JobState.SENDING,
             JobState.CANCELED,
         ): "it did not get through, and a newer email has superseded it meanwhile",
+        (JobState.SENDING, JobState.SUPPRESSED): "sandbox mode keeps it back from every recipient",
         (JobState.DEFERRED, JobState.SENDING): "the next attempt was due and a worker began",
         (JobState.DEFERRED, JobState.CANCELED): "canceled, or superseded by a newer email",
         (JobState.DEFERRED, JobState.EXPIRED): "`expires_at` passed before the next attempt",
@@ -201,7 +203,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def retries(self) -> int:
         """How many attempts of the retry policy are used up."""
-        no_use = {Decision.PAUSE, Decision.INTERRUPTED, Decision.RESOLVED}
+        no_use = {Decision.PAUSE, Decision.INTERRUPTED, Decision.SUPPRESSED, Decision.RESOLVED}
         return max((a.n for a in self.attempts if a.decision not in no_use), default=0)
 
 
@@ -212,6 +214,8 @@ def end_of(recipients: Sequence[Recipient]) -> JobState:
         return JobState.UNCONFIRMED
     if states == {RecipientState.ACCEPTED}:
         return JobState.SENT
+    if states == {RecipientState.SUPPRESSED}:
+        return JobState.SUPPRESSED
     return JobState.PARTIALLY_SENT if RecipientState.ACCEPTED in states else JobState.FAILED
 
 

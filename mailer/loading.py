@@ -26,6 +26,7 @@ def load_settings(**overrides: Any) -> Settings:
         settings = Settings(**overrides)
         settings.retry_policy  # noqa: B018 - the policy checks what the fields can't
         _check_policies(settings)
+        _check_sandbox(settings)
     except ValidationError as error:
         raise InvalidSetting("; ".join(_sentence(e) for e in error.errors())) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
@@ -43,6 +44,16 @@ def _check_policies(settings: Settings) -> None:
         except InvalidEmail as error:
             loc = ("retry_policies", name, error.field.removeprefix("retry."))
             raise InvalidSetting(f"{_place(loc)}: {error.reason}") from None
+
+
+def _check_sandbox(settings: Settings) -> None:
+    """Refuse what would be taken for a safeguard, and is none."""
+    for name in ("allow_domains", "redirect_to"):
+        if getattr(settings, name) and not settings.sandbox:
+            raise InvalidSetting(
+                f"MAILER_{name.upper()}: counts in sandbox mode only; set MAILER_SANDBOX=true, or "
+                "leave it out"
+            )
 
 
 def stray_variables() -> dict[str, str | None]:

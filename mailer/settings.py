@@ -211,6 +211,19 @@ class Settings(BaseSettings):
         "in `mailer.toml`.",
     )
     templates: Path = Field(Path("emails"), description="The folder of email templates.")
+    sandbox: bool = Field(
+        False,
+        description="For try-outs and staging: workers send to nobody but whom the next two "
+        "allow, and simulate recipients such as `bounce@simulator.test`; see docs/sandbox.md.",
+    )
+    allow_domains: Annotated[tuple[str, ...], NoDecode, _split_on(",")] = Field(
+        (),
+        description="In sandbox mode: recipient domains that are sent to as usual, such as "
+        "`example.com,*.example.com`.",
+    )
+    redirect_to: str | None = Field(
+        None, description="In sandbox mode: the address to which all other email goes instead."
+    )
     log_level: str = Field(
         "INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="What workers log."
     )

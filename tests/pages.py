@@ -17,6 +17,7 @@ _FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 NOT_RUN = ("not run", "run by")
+KINDS = ("python", "sh", "toml", "text", "console")
 
 
 @attrs.frozen
@@ -45,6 +46,12 @@ def snippets(*kinds: str) -> Iterator[Snippet]:
             if match["kind"] in kinds:
                 name = str(page.relative_to(ROOT))
                 yield Snippet(name, line, match["kind"], match["text"], match["note"] or "")
+
+
+def snippet(page: str, part: str) -> str:
+    """Return the only snippet of a page that contains ``part``."""
+    (found,) = [each.text for each in snippets(*KINDS) if each.page == page and part in each.text]
+    return found
 
 
 def table(page: str, name: str) -> str:

@@ -80,6 +80,8 @@ class Courier:
         self._draining = False
         self._deliveries: dict[asyncio.Task[None], tuple[Assignment, Batch]] = {}
         desk.keep(warn_of_unpublished(desk.dkim))
+        if desk.sandbox:
+            log.warning("SANDBOX MODE (MAILER_SANDBOX)", means=str(desk.sandbox))
         self._dispatching = self._serve(self._dispatcher.run())
         self._services = [
             self._serve(self._journal.keep_writing()),

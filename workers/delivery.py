@@ -1,7 +1,7 @@
 """Deliver jobs: each is one task on the loop, and goes begin → build → send → classify → settle."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import structlog
@@ -21,7 +21,7 @@ from workers.outcomes.settlement import (
     put_back,
     settle,
 )
-from workers.relays.routes import Group, Routes
+from workers.relays.routes import Group
 from workers.sending import Hold, Parcel, Sender
 
 log = structlog.get_logger()
@@ -33,12 +33,15 @@ class Deliverer:
     """Delivers jobs through the relays.
 
     Attributes:
+        groups: divides recipients; see `Routes.groups`.
+        send: runs a transaction; see `Sender.send`.
         record: takes what comes of each attempt.
         give_up: called where the process is out of memory: it should end, for it would fail others.
     """
 
     worker: str
-    routes: Routes
+    groups: Callable[[Assignment, Sequence[str]], list[Group]]
+    send: Callable[[Parcel, Batch], Awaitable[Outcome | Hold]]
     sender: Sender
     policy: RetryPolicy
     record: Callable[[Result], None]
@@ -81,14 +84,14 @@ class Deliverer:
         sender, holds = self.sender, list[Hold]()
         due = open_recipients(job.recipients, max(job.begun_ms, sender.clock.now_ms))
         addresses = [recipient.address for recipient in due]
-        for group in self.routes.groups(job, addresses):
+        for group in self.groups(job, addresses):
             relay, hold = await self._relay_for(group)
             if hold:
                 holds.append(hold)
                 continue
             for part in sender.limits.divide(group, sender.limiter.paces):
                 parcel = Parcel(job, part.recipients, relay, part.limit)
-                outcome = await sender.send(parcel, batch)
+                outcome = await self.send(parcel, batch)
                 if isinstance(outcome, Outcome):
                     return self._settled(parcel, group, outcome)
                 holds.append(outcome)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -33,6 +34,8 @@ from workers.relays.limiter import Limiter
 from workers.relays.limits import Limits
 from workers.relays.relay import relays
 from workers.relays.routes import Routes
+from workers.sandbox.fates import Sandbox
+from workers.sandbox.gate import Gate
 from workers.sending import Sender
 from workers.smtp.pool import pools
 from workers.sources import Sources
@@ -69,6 +72,7 @@ class Desk:
         self.leases = Leases(self.agenda, self.runner, settings.lease_seconds)
         self.dkim = dkim_keys(settings)
         self.relays = relays(settings)
+        self.sandbox = Sandbox.read(settings)
         self.breakers = Breakers(worker, Relays(keys), self.runner, self.clock, self.later)
         self._worker = worker
         self._settings = settings
@@ -99,7 +103,12 @@ class Desk:
             rules=rules(settings),
         )
         routes = Routes.read(settings, self.relays)
-        return Deliverer(self._worker, routes, sender, settings.retry_policy, record, give_up)
+        groups, send = routes.groups, sender.send
+        if self.sandbox:
+            groups = partial(self.sandbox.groups, routes)
+            send = Gate(self.sandbox, sender).send
+        policy = settings.retry_policy
+        return Deliverer(self._worker, groups, send, sender, policy, record, give_up)
 
     @property
     def services(self) -> list[Coroutine[Any, Any, None]]:

@@ -23,6 +23,7 @@ from workers.outcomes.own_rules import rules
 from workers.relays.limits import Limits
 from workers.relays.relay import Relay, relays
 from workers.relays.routes import Routes
+from workers.sandbox.fates import Sandbox
 from workers.smtp.connector import Connector, RelayFault
 
 _PATIENCE = 20.0  # seconds for the relay; a worker would wait longer
@@ -31,10 +32,22 @@ _ANSWERS_WITHIN = 1.0  # seconds for the workers
 
 def examine(app: Celery, settings: Settings) -> Iterator[Finding]:
     """Check what a worker depends on."""
+    yield from _sandbox(settings)
     yield from _broker(app)
     yield from _roots(settings)
     yield from _dkim(settings)
     yield from _relays(settings)
+
+
+def _sandbox(settings: Settings) -> Iterator[Finding]:
+    try:
+        sandbox = Sandbox.read(settings)
+    except InvalidSetting as error:
+        yield Finding("sandbox", Verdict.BAD, str(error), "correct it")
+        return
+    if sandbox:
+        advice = "unset MAILER_SANDBOX where email shall reach people"
+        yield Finding("sandbox", Verdict.DOUBTFUL, f"sandbox mode: {sandbox}", advice)
 
 
 def _broker(app: Celery) -> Iterator[Finding]:

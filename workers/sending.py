@@ -26,7 +26,7 @@ from workers.relays.limiter import Limiter, Pass
 from workers.relays.limits import Limits
 from workers.relays.routes import domain_of
 from workers.smtp.connector import RelayFault
-from workers.smtp.pool import Pool, Seat
+from workers.smtp.pool import Lender, Transactor
 from workers.smtp.session import Check
 from workers.smtp.transaction import Phase
 
@@ -70,7 +70,7 @@ class Sender:
         pools: of sessions, by the relay's name.
     """
 
-    pools: Mapping[str, Pool]
+    pools: Mapping[str, Lender]
     breakers: Breakers
     limits: Limits
     limiter: Limiter
@@ -137,7 +137,7 @@ class Sender:
             self._give_back(given)
 
     async def _transact(
-        self, parcel: Parcel, message: Message, batch: Batch, seat: Seat, given: Pass | None
+        self, parcel: Parcel, message: Message, batch: Batch, seat: Transactor, given: Pass | None
     ) -> Outcome:
         recipients = parcel.recipients
         build = partial(

@@ -24,7 +24,7 @@ _ENDS = {
     ),
     JobState.EXPIRED: "its `expires_at` came before it could be sent",
     JobState.CANCELED: "a person canceled it",
-    JobState.SUPPRESSED: "every recipient is on the suppression list",
+    JobState.SUPPRESSED: "every recipient is on the suppression list, or kept back in sandbox mode",
 }
 
 

@@ -1,5 +1,6 @@
-"""Embedded parts, for try-outs and tests: a Redis server, an SMTP server, worker processes."""
+"""For tests: an outbox; and real parts, an SMTP server, a Redis server, a worker."""
 
+from mailer.testing.criteria import Criteria, containing
 from mailer.testing.faults import (
     Action,
     Fault,
@@ -20,21 +21,31 @@ from mailer.testing.faults import (
     too_fast,
     trickle,
 )
+from mailer.testing.live import LiveWorker
+from mailer.testing.outbox import Outbox, OutboxMixin, outbox
 from mailer.testing.redis import EmbeddedRedis, EmbeddedRedisError
+from mailer.testing.sent import SentAttachment, SentEmail
 from mailer.testing.smtp import SmtpServer, SmtpServerThread
 from mailer.testing.smtp_state import Options, Received
 from mailer.testing.waiting import eventually
 
 __all__ = [
     "Action",
+    "Criteria",
     "EmbeddedRedis",
     "EmbeddedRedisError",
     "Fault",
+    "LiveWorker",
     "Options",
+    "Outbox",
+    "OutboxMixin",
     "Received",
+    "SentAttachment",
+    "SentEmail",
     "SmtpServer",
     "SmtpServerThread",
     "add",
+    "containing",
     "endless_line",
     "endless_reply",
     "eventually",
@@ -46,6 +57,7 @@ __all__ = [
     "lose_pipelined",
     "lose_reply",
     "no_chunking",
+    "outbox",
     "refuse",
     "say",
     "slow",

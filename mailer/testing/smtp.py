@@ -120,6 +120,12 @@ class SmtpServerThread:
             time.sleep(_LOOK_EVERY)
         return self.received
 
+    def forget(self) -> None:
+        """Forget what was accepted, and go wrong no more."""
+        self.faults = []
+        self.received.clear()
+        self.state.count = 0
+
     def close_connections(self) -> None:
         """Close every connection, as a server does with idle clients."""
         for client in list(self.state.clients):

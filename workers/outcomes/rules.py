@@ -24,6 +24,7 @@ class Action(StrEnum):
     TOO_MANY = "too many"  # retry; at once, if others of the same message were accepted
     REFUSE = "refuse"
     RELAY_FAULT = "relay fault"  # pause the relay; the email uses no attempt up
+    SUPPRESS = "suppress"
 
 
 @attrs.frozen
@@ -301,6 +302,7 @@ UNKNOWN = Rule(
 NOT_READY = Rule(
     "not ready", Action.RETRY, "The message can't be built now: an attachment is out of reach."
 )
+KEPT_BACK = Rule("sandbox", Action.SUPPRESS, "Sandbox mode sends nothing to this recipient.")
 
 
 def find(rules: Sequence[Rule], phase: Phase, reply: Reply) -> Rule:

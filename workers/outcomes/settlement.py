@@ -19,6 +19,7 @@ _STATES = {
     Verdict.DEFERRED: RecipientState.DEFERRED,
     Verdict.THROTTLED: RecipientState.DEFERRED,
     Verdict.TOO_MANY: RecipientState.DEFERRED,
+    Verdict.SUPPRESSED: RecipientState.SUPPRESSED,
 }
 # what is unknown is tried again, unless it must not be sent twice
 _IN_DOUBT = {False: RecipientState.DEFERRED, True: RecipientState.UNCONFIRMED}
@@ -68,7 +69,7 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances, tried: Seque
     recipients = _after(job.recipients, judged, once=once)
     left = {r.address for r in recipients if r.state in _OPEN and r.address in tried}
     others = [r for r in recipients if r.state in _OPEN and r.address not in tried]
-    step = _next_step(job, outcome, given) if left else _DONE
+    step = _next_step(job, outcome, given) if left else _done(outcome)
     reason = outcome.reason
     if step.gives_up:
         recipients, reason = _given_up(recipients, left), f"{reason} ({step.gives_up})"
@@ -78,11 +79,10 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances, tried: Seque
     because = step.because if left and due == step.due_ms else "it is the turn of other recipients"
     # an attempt is used up once all have had it
     tries = job.tries if step.is_free or (others and due == NOW) else job.tries + 1
-    decision = step.decision
     if 0 < job.expires_ms < due:  # it will be found expired then, and not only after it
         due, because = job.expires_ms, "it expires then"
     state = JobState.DEFERRED if due else end_of(recipients)
-    decision = _ENDS.get(state, decision)
+    decision = step.decision if step is _KEPT_BACK else _ENDS.get(state, step.decision)
     attempt = Attempt(
         n=job.tries + 1,
         started_at=at(job.begun_ms),
@@ -120,6 +120,12 @@ class _Step(msgspec.Struct, frozen=True):
 
 
 _DONE = _Step(Decision.SENT, ENDED)
+_KEPT_BACK = _Step(Decision.SUPPRESSED, ENDED, is_free=True)
+
+
+def _done(outcome: Outcome) -> _Step:
+    kept_back = all(j.verdict is Verdict.SUPPRESSED for j in outcome.judgements)
+    return _KEPT_BACK if kept_back else _DONE
 
 
 def _next_step(job: Assignment, outcome: Outcome, given: Circumstances) -> _Step:

@@ -47,8 +47,8 @@ class Route:
     def takes(self, sender_domain: str, tags: Sequence[str], recipient_domain: str) -> bool:
         """Whether this route is for a recipient of an email."""
         return (
-            _among(sender_domain, self.sender_domains)
-            and _among(recipient_domain, self.recipient_domains)
+            among(sender_domain, self.sender_domains)
+            and among(recipient_domain, self.recipient_domains)
             and (not self.tags or not self.tags.isdisjoint(tags))
         )
 
@@ -139,7 +139,8 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2].lower()
 
 
-def _among(domain: str, names: frozenset[str]) -> bool:
+def among(domain: str, names: frozenset[str]) -> bool:
+    """Whether a domain is one of ``names``, or below one that begins with ``*.``; of none, any."""
     if not names or domain in names:
         return True
     _, dot, parent = domain.partition(".")

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import structlog
 
@@ -21,6 +22,22 @@ _NARROW_SECONDS = 600.0  # for which no more seats are tried than there were con
 
 # Builds what a server with these extensions can take.
 Build = Callable[[Mapping[str, str]], Awaitable[tuple[Envelope, list[Segment]]]]
+
+
+class Transactor(Protocol):
+    """What runs transactions with one relay: a `Seat`, or in sandbox mode what stands for one."""
+
+    async def transact(
+        self, build: Build, check: Look, look: Look, before_final: Check | None = None
+    ) -> Transcript:
+        """See `Seat.transact`."""
+
+
+class Lender(Protocol):
+    """What lends them: a `Pool`, or in sandbox mode what stands for one."""
+
+    def seat(self, urgency: int) -> AbstractAsyncContextManager[Transactor]:
+        """See `Pool.seat`."""
 
 
 class Pool:

@@ -9,23 +9,42 @@ import sys
 
 import attrs
 import pytest
-from pages import snippets, table
+from pages import ROOT, named, rows, snippet, table
 
-from mailer.testing import Options, faults
+from mailer.testing import Options, SentEmail, faults
 
 pytest_plugins = ["pytester"]
 PAGE = "docs/testing.md"
 
 
-def _snippet(kind):
-    (found,) = [snippet.text for snippet in snippets(kind) if snippet.page == PAGE]
-    return found
-
-
-def test_the_example_passes_with_the_plugin(pytester):
-    pytester.makepyfile(_snippet("python"))
+def test_the_example_of_a_server_passes_with_the_plugin(pytester):
+    pytester.makepyfile(snippet(PAGE, "client.sendmail"))
     result = pytester.runpytest_subprocess()
     result.assert_outcomes(passed=2)
+
+
+FAILURE = """
+
+def test_a_failure(mailer_outbox):
+    welcome("ann@example.org")
+    welcome("ben@example.org")
+    mailer_outbox.one(to="ann@example.org", subject="Welcome!")
+
+
+def test_that_asks_for_no_outbox():
+    welcome("ann@example.org")
+"""
+
+
+def test_the_example_of_an_outbox_passes_and_a_failure_reads_as_shown(pytester, monkeypatch):
+    """In tests of which none sends, as the conftest.py beside them has it."""
+    monkeypatch.setenv("MAILER_REDIS_URL", "redis://127.0.0.1:1/0")
+    pytester.makeconftest(snippet(PAGE, "autouse=True"))
+    pytester.makepyfile(snippet(PAGE, "mailer = Mailer()") + FAILURE)
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(passed=2, failed=1)
+    first, *others = snippet(PAGE, "AssertionError: no email has").splitlines()
+    result.stdout.fnmatch_lines([f"E  *{first}", *(f"E  *{line}" for line in others)])
 
 
 def test_the_plugin_is_there_without_being_asked_for():
@@ -33,11 +52,18 @@ def test_the_plugin_is_there_without_being_asked_for():
     from importlib.metadata import entry_points
 
     plugins = {point.value for point in entry_points(group="pytest11")}
-    assert "mailer.testing.pytest_plugin" in plugins, "run: make setup"
+    assert "mailer_pytest" in plugins, "run: make setup"
+
+
+def test_the_plugin_loads_nothing_of_the_mailer_for_those_who_do_not_use_it():
+    code = "import sys, mailer_pytest; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT).split()
+    assert "mailer_pytest" in loaded
+    assert not {"mailer", "redis", "pydantic"} & {*loaded}
 
 
 def test_the_command_runs_a_server(tmp_path):
-    words = shlex.split(_snippet("sh"))
+    words = shlex.split(snippet(PAGE, "python -m mailer.testing"))
     assert words[:3] == ["python", "-m", "mailer.testing"]
     words[words.index("1025")] = "0"
     with subprocess.Popen(
@@ -87,6 +113,12 @@ def faults_table():
             names = ", ".join(inspect.signature(function).parameters)
             lines.append(f"| `{name}({names})` | {inspect.getdoc(function).splitlines()[0]} |")
     return "\n".join(lines)
+
+
+def test_every_attribute_of_a_sent_email_has_its_row():
+    documented = {name for row in rows(table(PAGE, "sent")) for name in named(row[0])}
+    properties = {name for name in vars(SentEmail) if not name.startswith("_")}
+    assert documented == properties | {field.name for field in attrs.fields(SentEmail)}
 
 
 @pytest.mark.parametrize(("name", "right"), [("options", options_table), ("faults", faults_table)])

@@ -37,6 +37,7 @@ WORDS = {
     Verdict.UNKNOWN: "450 lost after the final dot; perhaps it was delivered",
     REFUSED: "550 5.1.1 unknown",
     UNTRIED: "421 4.3.2 shutting down",
+    Verdict.SUPPRESSED: "550 kept back",
 }
 
 
@@ -165,6 +166,27 @@ ONCE, QUICK = RetryPolicy(max_attempts=1), RetryPolicy(delays=(1,), give_up_afte
             {"age": 5 * DAY},
             *("failed", ENDED, 41, "rr", "fail"),
             id="given up by age",
+        ),
+        pytest.param(
+            assignment("pp"),
+            [Verdict.SUPPRESSED, Verdict.SUPPRESSED],
+            {},
+            *("suppressed", ENDED, 0, "ss", "suppressed"),
+            id="kept back",
+        ),
+        pytest.param(
+            assignment("ap", tries=1),
+            [Verdict.SUPPRESSED],
+            {},
+            *("partially_sent", ENDED, 1, "as", "suppressed"),
+            id="the last one open is kept back",
+        ),
+        pytest.param(
+            assignment("rp", tries=1),
+            [Verdict.SUPPRESSED],
+            {},
+            *("failed", ENDED, 1, "rs", "suppressed"),
+            id="some were refused, the others are kept back",
         ),
         pytest.param(
             assignment("p", retry=ONCE),
@@ -469,7 +491,8 @@ def test_whatever_happens_an_accepted_recipient_stays_so_and_a_job_ends_or_waits
         assert result.tries in {job.tries, job.tries + 1}
         if result.state.ended:
             assert (result.due_ms, left) == (ENDED, [])
-            assert result.attempt.decision in {Decision.SENT, Decision.FAIL}
+            ends = {Decision.SENT, Decision.FAIL, Decision.SUPPRESSED}
+            assert result.attempt.decision in ends
             return
         assert result.state is JobState.DEFERRED
         assert result.due_ms > ENDED
