@@ -5,7 +5,8 @@ from sabotage.step import Step
 _LUA = "mailer/store/lua/"
 _BEGIN, _CLAIM, _FINISH = f"{_LUA}begin.lua", f"{_LUA}claim.lua", f"{_LUA}finish.lua"
 _ENQUEUE, _CANCEL, _REVIVE = f"{_LUA}enqueue.lua", f"{_LUA}cancel.lua", f"{_LUA}revive.lua"
-_UNDISPATCH, _KEEP = f"{_LUA}undispatch.lua", f"{_LUA}keep.lua"
+_UNDISPATCH, _KEEP, _OPEN = f"{_LUA}undispatch.lua", f"{_LUA}keep.lua", f"{_LUA}open.lua"
+_BATCHES = "tests/integration/test_batches.py::"
 _WORKERS = "tests/integration/test_store_workers.py::"
 _PRODUCERS = "tests/integration/test_store_producers.py::"
 _SUPERSEDE = "tests/integration/test_store_supersede.py::"
@@ -31,6 +32,31 @@ STEPS = (
         "elseif job.stored then",
         "elseif false then",
         (f"{_PRODUCERS}TestEnqueue::test_repeating_a_call_leaves_a_job_that_has_begun_alone",),
+    ),
+    Step(
+        "enqueue: the look whether the chunk of a batch is the one that it was",
+        "with a line put in at the top of a list, all would pass for their neighbours, and some"
+        " never get it",
+        _ENQUEUE,
+        "return batch[3] == ARGV[7] and { 'known', now } or { 'other rows' }",
+        "return { 'known', now }",
+        (f"{_BATCHES}TestMistakes::test_a_batch_keeps_its_rows",),
+    ),
+    Step(
+        "enqueue: the look whether the batch was canceled",
+        "what is enqueued meanwhile would be sent all the same",
+        _ENQUEUE,
+        "  if batch[2] then return { 'canceled' } end\n",
+        "",
+        (f"{_BATCHES}TestBatch::test_nothing_comes_into_it_once_it_is_canceled",),
+    ),
+    Step(
+        "open: the look whether the letter of a batch is the one that it was",
+        "half of a list would get one letter, and half another",
+        _OPEN,
+        "batch[1] == ARGV[3] and { 'ok', tonumber(batch[3]) } or { 'other letter' }",
+        "{ 'ok', tonumber(batch[3]) }",
+        (f"{_BATCHES}TestMistakes::test_a_batch_keeps_its_letter",),
     ),
     Step(
         "claim: the new time of what was claimed",

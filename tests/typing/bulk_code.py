@@ -12,7 +12,8 @@ def people() -> Iterator[dict[str, str]]:
 
 
 def note(row: int, mistake: InvalidEmail) -> None:
-    print(row, mistake.field, mistake.reason)
+    assert_type(mistake.field, str)
+    assert_type(row, int)
 
 
 def news(mailer: Mailer, rows: list[dict[str, Any]]) -> None:
