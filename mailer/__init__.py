@@ -37,6 +37,7 @@ from mailer.job import (
     Recipient,
     RecipientState,
 )
+from mailer.listing import Page
 from mailer.loading import load_settings
 from mailer.retry import RetryPolicy
 from mailer.settings import Settings
@@ -68,6 +69,7 @@ __all__ = [
     "MailerError",
     "NotDurable",
     "Pace",
+    "Page",
     "Priority",
     "QueueFull",
     "Receipt",

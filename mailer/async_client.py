@@ -15,6 +15,7 @@ from mailer.diversion import diverted
 from mailer.email import Email
 from mailer.errors import MailerError
 from mailer.job import Job, JobState, Receipt
+from mailer.listing import Page
 from mailer.settings import Settings
 from mailer.steps import Ahead, Answers, Call, Pause, Reading, Step, Together
 from mailer.store.limits import Pace
@@ -111,9 +112,28 @@ class AsyncMailer:
         """See `Mailer.reschedule`."""
         return await self._run(self._calls.reschedule(job_id, at))
 
-    async def list(self, state: JobState | str | None = None, limit: int = 50) -> list[Job]:
+    async def list(
+        self,
+        state: JobState | str | None = None,
+        limit: int = 50,
+        *,
+        recipient: str | None = None,
+        tag: str | None = None,
+    ) -> list[Job]:
         """See `Mailer.list`."""
-        return await self._run(self._calls.list(state, limit))
+        return (await self.page(state, limit, recipient=recipient, tag=tag)).jobs
+
+    async def page(
+        self,
+        state: JobState | str | None = None,
+        limit: int = 50,
+        *,
+        recipient: str | None = None,
+        tag: str | None = None,
+        older_than: str | None = None,
+    ) -> Page:
+        """See `Mailer.page`."""
+        return await self._run(self._calls.listing.page(state, recipient, tag, limit, older_than))
 
     async def counts(self) -> dict[JobState, int]:
         """See `Mailer.counts`."""

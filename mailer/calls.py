@@ -20,6 +20,7 @@ from mailer.errors import (
     WrongState,
 )
 from mailer.job import Job, JobState, Recipient, RecipientState, end_of
+from mailer.listing import Listing
 from mailer.message import Message, Source
 from mailer.preview import preview, rendered
 from mailer.recording import Recording
@@ -33,7 +34,6 @@ from mailer.store.records import milliseconds
 from mailer.store.relays import RelayPause, Relays
 from mailer.suppressing import Suppressing
 
-_MOST_LISTED = 1_000_000
 _FIRST_LOOK, _LAST_LOOK = 0.01, 0.5  # seconds between looks in `wait`
 
 
@@ -54,6 +54,7 @@ class Calls:
         self.recording = Recording(settings, keys, self._jobs)
         self.batching = Batching(settings, keys, self._jobs, self.recording)
         self.suppressing = Suppressing(keys)
+        self.listing = Listing(self._jobs)
 
     def get(self, job_id: str) -> Call[Job]:
         stored: StoredJob = yield self._jobs.get(job_id)
@@ -122,20 +123,6 @@ class Calls:
             done: bool = yield self._jobs.resolve(stored, recipients, state, words)
             if done:
                 return state
-
-    def list(self, state: str | None, limit: int) -> Call[list[Job]]:
-        if state is not None and state not in set(JobState):
-            raise InvalidArgument("state", f"is one of {', '.join(JobState)}")
-        if type(limit) is not int or not 1 <= limit <= _MOST_LISTED:
-            raise InvalidArgument("limit", f"is a whole number from 1 to {_MOST_LISTED}")
-        states = [JobState(state)] if state else list(JobState)
-        found: list[list[tuple[float, str]]] = yield Together(
-            [self._jobs.newest(s, limit) for s in states]
-        )
-        ids = sorted((entry for entries in found for entry in entries), reverse=True)[:limit]
-        jobs: list[Job | None] = yield Together([self._jobs.find(job_id) for _, job_id in ids])
-        # some may have moved on since they were listed
-        return [job for job in jobs if job and job.state in states]
 
     def counts(self) -> Call[dict[JobState, int]]:
         numbers: list[int] = yield Together([self._jobs.count(state) for state in JobState])

@@ -16,6 +16,7 @@ from mailer.diversion import diverted
 from mailer.email import Email
 from mailer.errors import MailerError
 from mailer.job import Job, JobState, Receipt
+from mailer.listing import Page
 from mailer.loading import current_settings
 from mailer.settings import Settings
 from mailer.steps import Ahead, Answers, Call, Pause, Reading, Step, Together
@@ -201,9 +202,40 @@ class Mailer:
         """
         return self._run(self._calls.reschedule(job_id, at))
 
-    def list(self, state: JobState | str | None = None, limit: int = 50) -> list[Job]:
-        """Return the jobs in ``state`` (or in any), those first that came into it last."""
-        return self._run(self._calls.list(state, limit))
+    def list(
+        self,
+        state: JobState | str | None = None,
+        limit: int = 50,
+        *,
+        recipient: str | None = None,
+        tag: str | None = None,
+    ) -> list[Job]:
+        """Return the jobs in ``state`` (or in any), those first that came into it last.
+
+        With ``recipient`` or ``tag`` only the newest 10,000 are looked through; see `page`.
+        """
+        return self.page(state, limit, recipient=recipient, tag=tag).jobs
+
+    def page(
+        self,
+        state: JobState | str | None = None,
+        limit: int = 50,
+        *,
+        recipient: str | None = None,
+        tag: str | None = None,
+        older_than: str | None = None,
+    ) -> Page:
+        """Return jobs as `list` does, and where to go on.
+
+        Nothing leads from a recipient or a tag to the jobs: up to 10,000 are looked through, and
+        the page says how many, and where it stopped. It may have no jobs, and an ``older``.
+
+        Args:
+            recipient: an address, or ``@example.org`` for those of a domain.
+            tag: one of the job's tags.
+            older_than: the ``older`` of the page before.
+        """
+        return self._run(self._calls.listing.page(state, recipient, tag, limit, older_than))
 
     def counts(self) -> dict[JobState, int]:
         """Count the jobs that are recorded in each state."""

@@ -108,19 +108,28 @@ def explain(job_id: JobId) -> None:
 @app.command(name="list", epilog="Example: `mailer list --state deferred --limit 20`")
 def list_jobs(
     state: Annotated[JobState | None, typer.Option(help="Only those in this state.")] = None,
+    recipient: Annotated[
+        str | None, typer.Option(help="Only those to `ann@example.org`, or to `@example.org`.")
+    ] = None,
+    tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs, those first that changed their state last."""
+    """List jobs, those first that changed their state last.
+
+    With --recipient or --tag the newest 10,000 are looked through.
+    """
     with _mailer() as mailer:
-        jobs = mailer.list(state, limit)
+        page = mailer.page(state, limit, recipient=recipient, tag=tag)
     if as_json:
-        views.print_json(jobs)
-    elif jobs:
-        views.console.print(views.job_list(jobs))
+        views.print_json(page.jobs)
+    elif page.jobs:
+        views.console.print(views.job_list(page.jobs))
     else:
         typer.echo("no jobs", err=True)
+    if (recipient or tag) and page.older and len(page.jobs) < limit:
+        typer.echo(f"looked through the newest {page.looked_at:,} jobs; there are more", err=True)
 
 
 @app.command(epilog="Example: `mailer cancel 01a207bc-7fbf-7fc9-a827-8f69585200b1`")

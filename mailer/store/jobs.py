@@ -157,14 +157,13 @@ class Jobs:
 
         return run_command("HGETALL", self._keys.job(job_id), parse=parse)
 
-    def find(self, job_id: str) -> Operation[Job | None]:
-        """Read one job, or None where it was retired since its id was listed."""
+    def look(self, job_ids: Sequence[str]) -> Operation[list[Job | None]]:
+        """Read jobs for a list, without their messages; None for one that was retired since."""
 
-        def parse(reply: Any) -> Job | None:
-            fields = pairs(reply)
-            return records.decode_job(job_id, records.whole(fields)) if fields else None
+        def parse(reply: list[Any]) -> list[Job | None]:
+            return [_listed(*each) for each in zip(job_ids, map(pairs, reply), strict=True)]
 
-        return run_command("HGETALL", self._keys.job(job_id), parse=parse)
+        return run_script("look", [self._keys.job(job_id) for job_id in job_ids], [], parse)
 
     def message(self, job_id: str) -> Operation[Message | None]:
         """Read the message of a job, or None where it is kept no more (HGETALL)."""
@@ -180,16 +179,22 @@ class Jobs:
 
         return run_command("HGETALL", self._keys.job(job_id), parse=parse)
 
-    def newest(self, state: JobState, limit: int) -> Operation[list[tuple[float, str]]]:
-        """List the ids that came into ``state`` last, with the time (ms) (ZRANGE REV)."""
+    def newest(
+        self, state: JobState, limit: int, until: float | None = None
+    ) -> Operation[list[tuple[float, str]]]:
+        """List the ids that came into ``state`` last, with the time (ms) (ZRANGE BYSCORE REV).
+
+        Args:
+            until: of those only that came into it then or before.
+        """
 
         def parse(reply: list[Any]) -> list[tuple[float, str]]:
             entries = reply if reply and isinstance(reply[0], list) else _in_twos(reply)
             return [(float(score), job_id.decode()) for job_id, score in entries]
 
-        return run_command(
-            "ZRANGE", self._keys.state(state), 0, limit - 1, "REV", "WITHSCORES", parse=parse
-        )
+        begin = "+inf" if until is None else until
+        by_time = (begin, "-inf", "BYSCORE", "REV", "LIMIT", 0, limit, "WITHSCORES")
+        return run_command("ZRANGE", self._keys.state(state), *by_time, parse=parse)
 
     def count(self, state: JobState) -> Operation[int]:
         """Count the jobs recorded in ``state`` (ZCARD)."""
@@ -264,6 +269,10 @@ def _receipt(job: NewJob, word: int | bytes) -> Receipt:
         earlier_id, message_id = word.decode().split()
         return Receipt(id=earlier_id, message_id=message_id, created=False)
     return Receipt(id=job.id, message_id=job.head.message_id, created=bool(word))
+
+
+def _listed(job_id: str, fields: dict[bytes, bytes]) -> Job | None:
+    return records.decode_job(job_id, records.whole(fields)) if fields else None
 
 
 def _in_twos(flat: list[Any]) -> list[tuple[Any, Any]]:

@@ -173,7 +173,13 @@ class TestReading:
     async def test_an_unknown_id_is_job_not_found(self, store):
         with pytest.raises(JobNotFound, match="'nosuch'"):
             await store.run(store.jobs.get("nosuch"))
-        assert await store.run(store.jobs.find("nosuch")) is None
+        assert await store.run(store.jobs.look(["nosuch"])) == [None]
+
+    async def test_a_look_at_jobs_shows_what_reading_each_does(self, store):
+        (queued,) = await store.enqueued(tags=["order"], metadata={"order": 42})
+        ids = [queued, (await store.begun()).lease.job_id, await store.ended()]
+        ids.append(await store.ended(JobState.FAILED))
+        assert await store.run(store.jobs.look(ids)) == [await store.job(each) for each in ids]
 
     async def test_newest_lists_the_last_to_come_into_the_state_first(self, store):
         ids = []
@@ -182,6 +188,9 @@ class TestReading:
             await asyncio.sleep(0.002)
         listed = await store.run(store.jobs.newest(JobState.QUEUED, 2))
         assert [job_id for _, job_id in listed] == [ids[2], ids[1]]
+        until, _ = listed[1]
+        listed = await store.run(store.jobs.newest(JobState.QUEUED, 2, until))
+        assert [job_id for _, job_id in listed] == [ids[1], ids[0]]
 
     async def test_counting(self, store):
         await store.enqueued(3)
