@@ -4,9 +4,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from email.errors import MessageError
+from email.generator import BytesGenerator
 from email.header import decode_header, make_header
 from email.message import Message as LibraryMessage
 from email.utils import getaddresses
+from io import BytesIO
 from typing import Any
 
 import attrs
@@ -107,7 +109,11 @@ def serialized(message: LibraryMessage | bytes) -> bytes:
         for part in message.walk():
             for name, value in part.items():
                 _check_field(name, str(value))
-        return message.as_bytes(policy=rules.clone(linesep="\r\n", mangle_from_=False))
+        # and not by its own as_bytes, which in some libraries takes other arguments
+        written = BytesIO()
+        generator = BytesGenerator(written, policy=rules.clone(linesep="\r\n", mangle_from_=False))
+        generator.flatten(message)
+        return written.getvalue()
     except InvalidEmail:
         raise
     except Exception as error:  # noqa: BLE001 - the library raises whatever odd messages lead it to
