@@ -152,7 +152,7 @@ class Email:
         Raises:
             InvalidEmail: naming the header or line that can't be sent.
         """
-        if unfit := _CONTENT & fields.keys():
+        if unfit := CONTENT_FIELDS & fields.keys():
             raise InvalidEmail(min(unfit), "is part of the message; set it there")
         prepared, listed = read_prepared(message)
         fields |= listed if recipients is None else {"to": recipients}
@@ -225,7 +225,7 @@ _CONVERTERS: dict[str, Any] = {field.name: field.converter for field in _FIELDS}
 _DELIVERIES = get_args(Delivery)
 _X_PRIORITY = {"high": "1", "normal": "3", "low": "5"}  # by the custom of mail programs
 # what `from_message` takes from the message
-_CONTENT = frozenset(
+CONTENT_FIELDS = frozenset(
     field.name for field in _FIELDS[: _FIELDS.index(attrs.fields(Email).envelope_sender)]
 ) | {"prepared"}
 

@@ -1,13 +1,15 @@
 """How settings are read, and what is said where they are wrong."""
 
+import json
 import os
 import tomllib
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from mailer.errors import InvalidEmail, InvalidSetting
 from mailer.settings import CONFIG_VARIABLE, Settings
@@ -61,6 +63,33 @@ def stray_variables() -> dict[str, str | None]:
     known = [f"MAILER_{name.upper()}" for name in Settings.model_fields] + [CONFIG_VARIABLE]
     stray = [name for name in os.environ if name.startswith("MAILER_") and name not in known]
     return {name: next(iter(get_close_matches(name, known, n=1)), None) for name in stray}
+
+
+def export(given: Mapping[str, Any]) -> None:
+    """Set variables for settings, so that they count in this process and those that it starts.
+
+    Raises:
+        InvalidSetting: naming the variable and what is wrong with it.
+    """
+    settings = load_settings(**given)
+    for name, value in given.items():
+        if value is not None:
+            os.environ[f"MAILER_{name.upper()}"] = _written(getattr(settings, name), value)
+
+
+def _written(read: Any, given: Any) -> str:
+    """Write a value as its variable has it."""
+    match read:
+        case SecretStr():
+            return read.get_secret_value()
+        case (Path(), *_):
+            return os.pathsep.join(map(str, read))
+        case (str() | float(), *_):
+            return ",".join(map(str, read))
+        case str() | int() | float():
+            return str(read)
+        case _:  # tables, as they were given: those that were read hide their passwords
+            return json.dumps(given, default=str)
 
 
 @cache

@@ -1,15 +1,21 @@
 """The ``mailer`` command."""
 
 import sys
+from collections.abc import Sequence
 
 
-def main() -> None:
-    """Run the command; a user's mistake is one line, and never a traceback."""
+def main(arguments: Sequence[str] | None = None, name: str = "mailer") -> None:
+    """Run the command; a user's mistake is one line, and never a traceback.
+
+    Args:
+        arguments: those of the process, if none are given.
+        name: what the help calls it.
+    """
     from mailer.cli.commands import app  # noqa: PLC0415 - typer and rich take a while to load
     from mailer.errors import MailerError  # noqa: PLC0415 - likewise
 
     try:
-        app(prog_name="mailer")
+        app(arguments, prog_name=name)
     except MailerError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(1)
