@@ -47,7 +47,6 @@ if not settings.configured:
         ROOT_URLCONF="django_project",
         ALLOWED_HOSTS=["testserver"],
         STATIC_URL="static/",
-        EMAIL_BACKEND="mailer.contrib.django.EmailBackend",
         DEFAULT_FROM_EMAIL="Shop <shop@example.com>",
         SERVER_EMAIL="server@example.com",
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
