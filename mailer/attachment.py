@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from mailer.errors import InvalidEmail
-from mailer.header_checks import header_value
+from mailer.header_checks import exact, header_value
 from mailer.prepared import serialized
 
 _CONTENT_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(;[\x20-\x7e]*)?")
@@ -32,8 +32,8 @@ class Attachment:
         content_id: shows the attachment inside the HTML, as ``<img src="cid:…">``.
     """
 
-    filename: str
-    content_type: str
+    filename: str = attrs.field(converter=exact)
+    content_type: str = attrs.field(converter=exact)
     content: bytes | None = attrs.field(default=None, repr=False)
     path: Path | None = None
     upload: bool = False

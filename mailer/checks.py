@@ -14,7 +14,7 @@ import msgspec
 
 from mailer.address import Address, Group
 from mailer.errors import InvalidEmail
-from mailer.header_checks import header_value
+from mailer.header_checks import exact, header_value
 from mailer.job import Priority
 from mailer.mime.build import calendar_method
 from mailer.prepared import PreparedEmail
@@ -84,7 +84,8 @@ def flag(value: bool) -> bool:
 
 def calendar(value: str | None) -> str | None:
     """Accept an iCalendar object that says what it asks for (RFC 5545; RFC 6047, 2.4)."""
-    if body(value) is None or value is None:
+    value = body(value)
+    if value is None:
         return None
     if not value.lstrip("\ufeff\r\n ").upper().startswith("BEGIN:VCALENDAR"):
         raise InvalidEmail("", "is an iCalendar object; it begins with BEGIN:VCALENDAR")
@@ -105,7 +106,8 @@ def body(value: str | None) -> str | None:
         raise InvalidEmail(
             "", f"can't be encoded: a lone surrogate at character {error.start}"
         ) from None
-    return value
+    plain: str = exact(value)
+    return plain
 
 
 def moment(value: datetime | None) -> datetime | None:
@@ -149,7 +151,8 @@ def metadata(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def key(value: str | None) -> str | None:
     """Accept any text that is not empty."""
-    if body(value) == "":
+    value = body(value)
+    if value == "":
         raise InvalidEmail("", "is empty; leave it out instead")
     return value
 
@@ -160,7 +163,8 @@ def relay(value: str | None) -> str | None:
         return None
     if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= _LONGEST_NAME:
         raise InvalidEmail("", "is the name of a relay, as in [relays.NAME] of the settings")
-    return value
+    plain: str = exact(value)
+    return plain
 
 
 def dsn_notify(value: Iterable[str]) -> tuple[str, ...]:

@@ -36,6 +36,11 @@ _OWN_HEADERS = MappingProxyType(
 )
 
 
+def exact(value: Any) -> Any:
+    """Make a plain text of what a template engine marks as safe: it can't be stored as it is."""
+    return str.__str__(value) if isinstance(value, str) else value
+
+
 def header_text(value: str) -> str:
     """Accept a text that can stand in a header."""
     return header_value(value)
@@ -49,7 +54,8 @@ def header_value(value: Any, name: str = "") -> str:
         raise InvalidEmail(name, f"is over {_MAX_HEADER_CHARACTERS} characters long")
     if found := forbidden_in_headers(value):
         raise InvalidEmail(name, f"has the control character {found!a} in it")
-    return value
+    plain: str = exact(value)
+    return plain
 
 
 def headers(value: Mapping[str, str]) -> Mapping[str, str]:
@@ -67,7 +73,7 @@ def headers(value: Mapping[str, str]) -> Mapping[str, str]:
             check_header(name, text)
         except CannotBuild as error:
             raise InvalidEmail(f"[{name!r}]", str(error)) from None
-    return MappingProxyType(dict(value))
+    return MappingProxyType({exact(name): exact(text) for name, text in value.items()})
 
 
 def message_id(value: str | None) -> str | None:

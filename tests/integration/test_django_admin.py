@@ -30,10 +30,9 @@ def mailer(redis_server, key_prefix):
 def users():
     call_command("migrate", verbosity=0)
     User.objects.all().delete()
-    users = {
-        "root": User.objects.create_superuser("root"),
-        **{name: User.objects.create_user(name, is_staff=True) for name in ("looks", "acts", "none")},
-    }
+    names = ("looks", "acts", "none")
+    users = {name: User.objects.create_user(name, is_staff=True) for name in names}
+    users["root"] = User.objects.create_superuser("root")
     may = {p.codename: p for p in Permission.objects.filter(content_type__app_label="mailer")}
     assert may.keys() == {"view_emailjob", "change_emailjob"}
     users["looks"].user_permissions.add(may["view_emailjob"])
@@ -163,7 +162,7 @@ class TestDetail:
             assert words in page
         assert "the body" not in page
 
-    def test_it_shows_attempts_and_why_an_email_waits(self, client, mailer, redis_server, key_prefix):
+    def test_it_shows_attempts_and_why_it_waits(self, client, mailer, redis_server, key_prefix):
         from mailer.job import Attempt, Decision, Recipient, RecipientState
         from mailer.store.agenda import Agenda, Result
         from mailer.store.keys import Keys

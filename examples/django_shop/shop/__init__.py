@@ -1,0 +1,1 @@
+"""A shop that thanks for orders by email."""
