@@ -179,7 +179,7 @@ def headers_that_django_lets_one_set():
             "Date": "Fri, 09 Nov 2001 01:08:47 -0000",
             "References": "<1@example.com> <2@example.com>",
             "X-Words": "Grüße ✓ " * 12,
-            "X-Number": 42,
+            "X-Number": "42",
         }
     )
 
@@ -246,9 +246,9 @@ def theirs() -> Iterator[SmtpServerThread]:
 
 
 @pytest.fixture(scope="module")
-def ours(shared_system, worker) -> Iterator[EmailBackend]:
+def ours(shared_system, worker) -> EmailBackend:
     settings = shared_system.settings
-    yield EmailBackend(
+    return EmailBackend(
         redis_url=settings["MAILER_REDIS_URL"], key_prefix=settings["MAILER_KEY_PREFIX"]
     )
 
