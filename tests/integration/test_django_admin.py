@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import pytest
-from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.apps import apps
 from django.core.management import call_command
 from django.test import Client, override_settings
 from django_project import DEPRECATED
@@ -29,11 +28,14 @@ def mailer(redis_server, key_prefix):
 @pytest.fixture(scope="module")
 def users():
     call_command("migrate", verbosity=0)
-    User.objects.all().delete()
+    made, permissions = (
+        apps.get_model("auth.User").objects,
+        apps.get_model("auth.Permission").objects,
+    )
     names = ("looks", "acts", "none")
-    users = {name: User.objects.create_user(name, is_staff=True) for name in names}
-    users["root"] = User.objects.create_superuser("root")
-    may = {p.codename: p for p in Permission.objects.filter(content_type__app_label="mailer")}
+    users = {name: made.create_user(name, is_staff=True) for name in names}
+    users["root"] = made.create_superuser("root")
+    may = {p.codename: p for p in permissions.filter(content_type__app_label="mailer")}
     assert may.keys() == {"view_emailjob", "change_emailjob"}
     users["looks"].user_permissions.add(may["view_emailjob"])
     users["acts"].user_permissions.add(may["change_emailjob"])
@@ -209,7 +211,7 @@ class TestActions:
         done = client.post(LIST, {"action": "retry", "_selected_action": ids[0]}, follow=True)
         assert "1 email: due now." in done.content.decode()
         assert mailer.get(ids[0]).state is JobState.QUEUED
-        last = LogEntry.objects.first()
+        last = apps.get_model("admin.LogEntry").objects.first()
         assert (last.user, last.object_id, str(last.change_message)) == (
             users["root"],
             ids[0],
