@@ -21,7 +21,7 @@ from mailer.job import JobState
 from mailer.listing import Page
 
 _FILTERS = ("state", "recipient", "tag")
-_COLUMNS = ("Subject", "State", "Recipient", "Tags", "Retries", "Enqueued", "Next attempt")
+_COLUMNS = ("Subject", "State", "Recipient", "Tags", "Tries", "Enqueued", "Next attempt")
 
 
 if TYPE_CHECKING:
