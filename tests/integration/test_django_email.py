@@ -109,6 +109,12 @@ class TestSendMail:
             with pytest.raises(StoreUnavailable):
                 send_mail("Hi", "Hi", None, ["to@example.com"])
 
+    @pytest.mark.parametrize("address", ["webmaster", "ann@example.com (Ann)", "ann@example.com,"])
+    def test_an_address_that_relays_would_not_know_is_refused(self, address):
+        with pytest.raises(InvalidEmail, match="to"):
+            send_mail("Hi", "Hi", None, [address])
+        assert queued() == []
+
     def test_a_connection_may_be_given(self, key_prefix):
         other = get_connection(key_prefix=f"{key_prefix}-other")
         assert send_mail("Hi", "Hi", None, ["to@example.com"], connection=other) == 1

@@ -58,7 +58,7 @@ def test_only_workers_fetching_fetches(package):
     assert outside(importers(package), "workers/fetching/") == set()
 
 
-@pytest.mark.parametrize("package", ["flask", "fastapi", "starlette", "sqlalchemy"])
+@pytest.mark.parametrize("package", ["django", "flask", "fastapi", "starlette", "sqlalchemy"])
 def test_only_contrib_knows_of_web_frameworks_and_databases(package):
     assert outside(importers(package), "mailer/contrib/") == set()
 

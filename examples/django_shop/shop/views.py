@@ -3,14 +3,13 @@
 from functools import partial
 
 from django.core.exceptions import ValidationError
-from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
 from django.http import JsonResponse
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
-from mailer.contrib.django import get_mailer
+from mailer.contrib.django import MailerMessage, get_mailer
 
 from .models import Order
 
@@ -35,7 +34,7 @@ def order(request):
 
 
 def thank_for(order):
-    message = EmailMultiAlternatives(
+    message = MailerMessage(
         subject=f"Your order {order.pk} ✓",
         body=render_to_string("shop/thanks.txt", {"order": order}),
         to=[order.email],
