@@ -29,7 +29,7 @@ from django.test import override_settings
 from django.utils.translation import gettext_lazy
 from django_project import DEPRECATED
 
-from mailer import InvalidEmail, JobState, StoreUnavailable
+from mailer import InvalidEmail, JobState, Mailer, StoreUnavailable
 from mailer.contrib.django import EmailBackend, MailerMessage, get_mailer
 from mailer.testing.ports import free_port
 
@@ -528,6 +528,23 @@ class TestBackends:
         assert message.job_id is None
         with pytest.raises(StoreUnavailable), get_connection(redis_url=nowhere) as connection:
             connection.send_messages([message])
+
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_what_may_be_stored_is_not_enqueued_a_second_time(self, count, monkeypatch):
+        """An answer of Redis that is lost leaves that unknown; a copy could be sent."""
+
+        def losing_the_answer(enqueue):
+            def enqueued(*arguments):
+                enqueue(*arguments)
+                raise StoreUnavailable("lost")
+
+            return enqueued
+
+        for name in ("enqueue", "enqueue_many"):
+            monkeypatch.setattr(Mailer, name, losing_the_answer(getattr(Mailer, name)))
+        messages = [EmailMessage("Hi", "Hi", to=["to@example.com"]) for _ in range(count)]
+        assert get_connection(fail_silently=True).send_messages(messages) == 0
+        assert len(queued()) == count
 
     def test_another_backend_may_be_used_for_some_messages(self, smtp_server):
         with SmtpBackend(host="127.0.0.1", port=smtp_server.port, alias="x") as connection:

@@ -267,6 +267,12 @@ class TestOnCommit:
             message(to=["nobody"]).send()
         assert mailer.list() == []
 
+    def test_so_is_what_settings_forbid(self, ours, mailer):
+        few = {**ours, "ON_COMMIT": True, "MAX_TEXT_BYTES": 10}
+        refused = pytest.raises(InvalidEmail, match="MAILER_MAX_TEXT_BYTES")
+        with override_settings(MAILER=few), transaction.atomic(), refused:
+            message(body="x" * 100).send()
+
     def test_one_backend_may_do_so_and_another_not(self, mailer):
         with rolled_back():
             message(connection=get_connection(on_commit=True)).send()
@@ -283,8 +289,9 @@ class TestOnCommit:
     def test_an_error_comes_out_of_the_block_that_commits(self):
         nowhere = f"redis://127.0.0.1:{free_port()}"
         backend = get_connection(on_commit=True, redis_url=nowhere)
-        with pytest.raises(StoreUnavailable), transaction.atomic():
+        with pytest.raises(StoreUnavailable) as caught, transaction.atomic():
             backend.send_messages([message()])
+        assert "The transaction is committed" in caught.value.__notes__[0]
         silent = get_connection(on_commit=True, redis_url=nowhere, fail_silently=True)
         with transaction.atomic():
             assert silent.send_messages([message()]) == 1

@@ -67,17 +67,27 @@ class EmailBackend(BaseEmailBackend):
         database = self._configuration.on_commit
         if database is None:
             return self._enqueue(outgoing)
-        transaction.on_commit(partial(self._enqueue, outgoing), using=database)
+        transaction.on_commit(partial(self._committed, outgoing), using=database)
         return len(outgoing)
 
     def _email(self, message: EmailMessage, name: str) -> Email | None:
         _note(message, None)
         try:
-            return email_of(message, self._configuration.defaults)
+            email = email_of(message, self._configuration.defaults)
+            if self._configuration.on_commit:  # or it would be refused when it is too late
+                self.mailer.check(email)
         except InvalidEmail as error:
             if self.fail_silently:
                 return None
             raise InvalidEmail(name + error.field, error.reason) from None
+        return email
+
+    def _committed(self, outgoing: Sequence["_Outgoing"]) -> None:
+        try:
+            self._enqueue(outgoing)
+        except MailerError as error:
+            error.add_note("The transaction is committed; not all of its emails may be enqueued.")
+            raise
 
     def _enqueue(self, outgoing: Sequence["_Outgoing"]) -> int:
         receipts: list[Receipt | None] = []
@@ -90,7 +100,9 @@ class EmailBackend(BaseEmailBackend):
             receipts += error.receipts
             if not self.fail_silently:
                 raise
-            receipts += self._one_by_one(outgoing[len(receipts) :])
+            # where Redis was away, it is unknown what is stored: a second time could send a copy
+            if not isinstance(error, StoreUnavailable):
+                receipts += self._one_by_one(outgoing[len(receipts) :])
         finally:
             for each, receipt in zip(outgoing, receipts, strict=False):
                 _note(each.message, receipt)
@@ -102,7 +114,7 @@ class EmailBackend(BaseEmailBackend):
             try:
                 yield self.mailer.enqueue(each.email)
             except StoreUnavailable:
-                return  # so would be the others, after as long a time
+                return
             except MailerError:
                 yield None
 
