@@ -126,6 +126,18 @@ def test_list_and_stats_count_what_is_there(run, system):
     assert "scheduled" in run("stats").stdout
 
 
+def test_list_finds_jobs_by_recipient_and_tag(run):
+    order = send(run, "--text", "x", "--tag", "order")
+    news = send(run, "--text", "x", "--tag", "news", "--to", "bob@example.net")
+    listed = run("list", "--tag", "order", "--recipient", "ann@example.org").stdout
+    assert order in listed
+    assert news not in listed
+    assert news in run("list", "--recipient", "@example.net").stdout
+    done = run("list", "--recipient", "ann")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: recipient: is an address such as")
+
+
 def test_cancel_retry_and_reschedule_change_a_job(run, system):
     job_id = send(run, "--text", "x", "--at", "1d")
     assert run("reschedule", job_id, "--at", "2h").returncode == 0
