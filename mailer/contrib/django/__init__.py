@@ -6,7 +6,9 @@ As an app, ``"mailer.contrib.django"``, it brings pages for the admin and ``mana
 from importlib.util import find_spec
 
 if find_spec("django") is None:
-    raise ImportError("mailer.contrib.django needs Django: pip install 'celery-mailer[django]'")
+    raise ModuleNotFoundError(
+        "mailer.contrib.django needs Django: pip install 'celery-mailer[django]'"
+    )
 
 from mailer.contrib.django.backend import EmailBackend
 from mailer.contrib.django.configuration import get_mailer
