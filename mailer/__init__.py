@@ -14,6 +14,7 @@ from mailer.errors import (
     AttachmentUnavailable,
     BatchConflict,
     BatchNotFound,
+    EventsMissed,
     IdempotencyConflict,
     InvalidArgument,
     InvalidEmail,
@@ -24,9 +25,11 @@ from mailer.errors import (
     QueueFull,
     StoreUnavailable,
     TemplateError,
+    Vetoed,
     WaitTimeout,
     WrongState,
 )
+from mailer.hooks import Outgoing
 from mailer.job import (
     Attempt,
     Decision,
@@ -41,6 +44,7 @@ from mailer.listing import Page
 from mailer.loading import load_settings
 from mailer.retry import RetryPolicy
 from mailer.settings import Settings
+from mailer.store.events import Event
 from mailer.store.limits import Pace
 from mailer.store.relays import RelayPause
 from mailer.store.suppressions import Suppression
@@ -57,6 +61,8 @@ __all__ = [
     "BatchReceipt",
     "Decision",
     "Email",
+    "Event",
+    "EventsMissed",
     "Group",
     "IdempotencyConflict",
     "InvalidArgument",
@@ -68,6 +74,7 @@ __all__ = [
     "Mailer",
     "MailerError",
     "NotDurable",
+    "Outgoing",
     "Pace",
     "Page",
     "Priority",
@@ -81,6 +88,7 @@ __all__ = [
     "StoreUnavailable",
     "Suppression",
     "TemplateError",
+    "Vetoed",
     "WaitTimeout",
     "WrongState",
     "load_settings",

@@ -1,7 +1,7 @@
 """The public surface for asyncio; `mailer.client` has the sentences."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -14,10 +14,12 @@ from mailer.client import settings_with
 from mailer.diversion import diverted
 from mailer.email import Email
 from mailer.errors import MailerError
+from mailer.following import Reader
 from mailer.job import Job, JobState, Receipt
 from mailer.listing import Page
 from mailer.settings import Settings
 from mailer.steps import Ahead, Answers, Call, Pause, Reading, Step, Together
+from mailer.store.events import Event
 from mailer.store.limits import Pace
 from mailer.store.relays import RelayPause
 from mailer.store.runners import AsyncRunner
@@ -177,6 +179,26 @@ class AsyncMailer:
     ) -> Sequence[Suppression]:
         """See `Mailer.suppressions`."""
         return await self._run(self._calls.suppressing.suppressions(address, tag, limit))
+
+    def events(
+        self,
+        *,
+        after: str | None = None,
+        states: str | Iterable[str] | None = None,
+        group: str | None = None,
+        follow: bool = True,
+    ) -> AsyncGenerator[Event, None]:
+        """See `Mailer.events`; leave the loop early through `contextlib.aclosing`."""
+        return self._events(self._calls.reader(after, states, group, follow=follow))
+
+    async def _events(self, reader: Reader) -> AsyncGenerator[Event, None]:
+        try:
+            while page := await self._run(reader.more()):
+                for event in page:
+                    yield event
+                    reader.done(event)
+        finally:
+            await self._run(reader.close())
 
     async def close(self) -> None:
         """Close the connections to Redis."""

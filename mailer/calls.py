@@ -19,6 +19,7 @@ from mailer.errors import (
     WaitTimeout,
     WrongState,
 )
+from mailer.following import Reader
 from mailer.job import Job, JobState, Recipient, RecipientState, end_of
 from mailer.listing import Listing
 from mailer.message import Message, Source
@@ -55,6 +56,7 @@ class Calls:
         self.batching = Batching(settings, keys, self._jobs, self.recording)
         self.suppressing = Suppressing(keys)
         self.listing = Listing(self._jobs)
+        self.reader = partial(Reader, settings)
 
     def get(self, job_id: str) -> Call[Job]:
         stored: StoredJob = yield self._jobs.get(job_id)
@@ -74,7 +76,7 @@ class Calls:
         return wire
 
     def preview(self, email: Email) -> Call[bytes]:
-        wire: bytes = yield Reading(partial(preview, email, self._settings))
+        wire: bytes = yield Reading(partial(preview, self.recording.hooked(email), self._settings))
         return wire
 
     def wait(self, job_id: str, timeout: float) -> Call[Job]:

@@ -1,7 +1,7 @@
 """`Mailer`: each call in sentences; `mailer.async_client` awaits the same ones. See ``calls``."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -15,11 +15,13 @@ from mailer.calls import Calls
 from mailer.diversion import diverted
 from mailer.email import Email
 from mailer.errors import MailerError
+from mailer.following import Reader
 from mailer.job import Job, JobState, Receipt
 from mailer.listing import Page
 from mailer.loading import current_settings
 from mailer.settings import Settings
 from mailer.steps import Ahead, Answers, Call, Pause, Reading, Step, Together
+from mailer.store.events import Event
 from mailer.store.limits import Pace
 from mailer.store.relays import RelayPause
 from mailer.store.runners import SyncRunner
@@ -300,6 +302,41 @@ class Mailer:
             tag: only the entries for it.
         """
         return self._run(self._calls.suppressing.suppressions(address, tag, limit))
+
+    def events(
+        self,
+        *,
+        after: str | None = None,
+        states: str | Iterable[str] | None = None,
+        group: str | None = None,
+        follow: bool = True,
+    ) -> Generator[Event, None, None]:
+        """Yield events in their order, and wait for more. ``MAILER_EVENTS`` has them recorded.
+
+        Args:
+            after: go on after the event with this id, or ``now``; without one, begin with the
+                oldest that is kept. Remember the last id, to go on there another time.
+            states: only events of these.
+            group: share the events with all who read for this group, also in other processes. Each
+                is given to one of them. It is acknowledged once the loop goes on to the next
+                event; where that does not come in ``MAILER_LEASE_SECONDS``, another one gets it.
+            follow: wait for more; else end with the last one.
+
+        Raises:
+            InvalidArgument: naming what is malformed.
+            InvalidSetting: of a state that is asked for no events are recorded.
+            EventsMissed: some were dropped before they were read. Call again, without ``after``.
+        """
+        return self._events(self._calls.reader(after, states, group, follow=follow))
+
+    def _events(self, reader: Reader) -> Generator[Event, None, None]:
+        try:
+            while page := self._run(reader.more()):
+                for event in page:
+                    yield event
+                    reader.done(event)
+        finally:
+            self._run(reader.close())
 
     def close(self) -> None:
         """Close the connections to Redis."""

@@ -106,6 +106,32 @@ class NotDurable(StoreUnavailable):
     """
 
 
+class EventsMissed(MailerError):
+    """Events were dropped before they were read: more came than ``MAILER_EVENTS_KEPT``."""
+
+    def __str__(self) -> str:
+        return (
+            "events were dropped before they were read (MAILER_EVENTS_KEPT); "
+            "begin anew with the oldest that is kept"
+        )
+
+
+class Vetoed(MailerError):
+    """A hook keeps an email from being sent; raised by hooks, with the reason.
+
+    Attributes:
+        place: which one of several emails it is, for example ``emails[150]``.
+    """
+
+    def __init__(self, reason: str, place: str = "") -> None:
+        super().__init__(reason, place)
+        self.reason = reason
+        self.place = place
+
+    def __str__(self) -> str:
+        return f"{self.place}: vetoed: {self.reason}" if self.place else f"vetoed: {self.reason}"
+
+
 class WaitTimeout(MailerError, TimeoutError):
     """The job had not ended within the time given to ``wait``."""
 

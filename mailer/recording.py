@@ -3,14 +3,15 @@
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import attrs
 
 from mailer.email import Email
 from mailer.enqueueing import new_job
-from mailer.errors import InvalidEmail, MailerError, NotDurable, StoreUnavailable
+from mailer.errors import InvalidEmail, MailerError, NotDurable, StoreUnavailable, Vetoed
+from mailer.hooks import Hook, before_enqueue, passed_through
 from mailer.job import Receipt
 from mailer.settings import Settings
 from mailer.steps import Ahead, Answers, Call, Reading, Together
@@ -51,15 +52,15 @@ class Recording:
         yield from self.prepare(durable)
         receipts: list[Receipt] = []
         chunk, ahead = _Chunk(), None
-        mistake: InvalidEmail | None = None
+        mistake: InvalidEmail | Vetoed | None = None
         try:
             for email in _up_to_a_mistake(emails):
                 try:
                     chunk.add((yield from self._new_job(email)))
-                except InvalidEmail as error:
+                except (InvalidEmail, Vetoed) as error:
                     earlier = len(ahead.portion.jobs) if ahead else 0
                     place = len(receipts) + earlier + len(chunk.jobs)
-                    mistake = InvalidEmail(f"emails[{place}].{error.field}", error.reason)
+                    mistake = _placed(error, f"emails[{place}]")
                     break
                 if chunk.is_full:
                     receipts += yield from self.recorded(ahead)
@@ -87,6 +88,15 @@ class Recording:
     def check(self, email: Email) -> Call[None]:
         """See `Mailer.check`."""
         yield from self._new_job(email)
+
+    def hooked(self, email: Email) -> Email:
+        """Give an email to the hooks; most applications have none."""
+        return passed_through(self._hooks, email) if self._hooks else email
+
+    @cached_property
+    def _hooks(self) -> Sequence[Hook]:
+        """Those of ``MAILER_HOOKS``; found late, for they may import what makes the mailer."""
+        return before_enqueue(self._settings.hooks)
 
     def prepare(self, durable: bool | None) -> Call[None]:
         """Refuse what the server can't do, before anything is stored."""
@@ -146,10 +156,18 @@ class Recording:
             raise email
         if not isinstance(email, Email):
             raise InvalidEmail("email", f"is an Email, not {type(email).__name__}")
+        email = self.hooked(email)
         if email.text_from_html or any(attachment.path for attachment in email.attachments):
             job: NewJob = yield Reading(partial(new_job, email, self._settings))
             return job
         return new_job(email, self._settings)
+
+
+def _placed(mistake: InvalidEmail | Vetoed, place: str) -> InvalidEmail | Vetoed:
+    """Say with a mistake which one of several emails it is in."""
+    if isinstance(mistake, Vetoed):
+        return Vetoed(mistake.reason, place)
+    return InvalidEmail(f"{place}.{mistake.field}", mistake.reason)
 
 
 class _Chunk:

@@ -15,6 +15,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from mailer.job import JobState
 from mailer.retry import RetryPolicy
 from mailer.sections import (
     TEN_YEARS,
@@ -172,6 +173,19 @@ class Settings(BaseSettings):
     )
     retention_seconds: int = Field(
         7 * 24 * 3600, ge=1, le=TEN_YEARS, description="How long an ended job's record is kept."
+    )
+    events: Annotated[tuple[JobState, ...] | None, NoDecode, _split_on(",")] = Field(
+        None,
+        description="States of which events are recorded, such as `sent,failed`. Workers that are "
+        "started with it have all processes do so; where it is set, and empty, none.",
+    )
+    events_kept: int = Field(
+        100_000, ge=1, description="The most events that are kept; the oldest go."
+    )
+    hooks: Annotated[tuple[str, ...], NoDecode, _split_on(",")] = Field(
+        (),
+        description="Modules with functions `pre_enqueue` or `pre_send`, such as "
+        "`myapp.mail_hooks`; separated by commas.",
     )
     ehlo_hostname: str = Field(
         default_factory=socket.gethostname, description="What workers call themselves in EHLO."

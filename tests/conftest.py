@@ -166,6 +166,8 @@ class Store:
                     values.hgetall(key)
                 case b"zset":
                     values.zrange(key, 0, -1, withscores=True)
+                case b"stream":
+                    values.xrange(key)
                 case b"list":
                     values.lrange(key, 0, -1)
                 case _:

@@ -7,9 +7,11 @@ from typing import Any
 
 import structlog
 
+from mailer.errors import StoreUnavailable
 from mailer.job import JobState
 from mailer.settings import Settings
 from mailer.store.agenda import Assignment, Recorded, Result
+from mailer.store.events import Events
 from mailer.store.jobs import Jobs
 from mailer.store.keys import Keys
 from mailer.store.suppressions import Suppressions
@@ -27,6 +29,7 @@ from workers.unknown_users import UnknownUsers
 from workers.window import Window
 
 log = structlog.get_logger()
+_UNTIL_ANOTHER = 1.0  # seconds between tries while Redis is away
 
 
 class Courier:
@@ -78,6 +81,7 @@ class Courier:
             probing=lambda: desk.breakers.probing(tuple(desk.relays)),
         )
         self._draining = False
+        self._stream = Events(keys)
         self._deliveries: dict[asyncio.Task[None], tuple[Assignment, Batch]] = {}
         desk.keep(warn_of_unpublished(desk.dkim))
         if desk.sandbox:
@@ -87,6 +91,7 @@ class Courier:
             self._serve(self._journal.keep_writing()),
             self._serve(self._unknown_users.keep_writing()),
             self._serve(events.keep_publishing()),
+            self._serve(self._have_events_recorded()),
             *map(self._serve, desk.services),
         ]
 
@@ -157,6 +162,22 @@ class Courier:
         await canceled(self._services)
         await self._events.publish()
         await self._desk.close()
+
+    async def _have_events_recorded(self) -> None:
+        """Tell all processes of which states to record events, where the settings say so."""
+        settings = self._settings
+        if settings.events is None:
+            return
+        record = self._stream.record(
+            settings.events, settings.events_kept, settings.retention_seconds
+        )
+        while True:
+            try:
+                await self._desk.runner.run_many(record)
+            except StoreUnavailable:
+                await asyncio.sleep(_UNTIL_ANOTHER)
+            else:
+                return
 
     def _recorded(self, results: Sequence[Result], done: Sequence[Recorded]) -> None:
         """Learn from the journal that results are on record, or came too late."""

@@ -26,6 +26,7 @@ from workers.contents import Budget, Contents
 from workers.delivery import Deliverer
 from workers.fetches import Fetches
 from workers.fetching import Fetcher
+from workers.hooks import SendHooks
 from workers.leases import Leases
 from workers.letters import Letters
 from workers.outcomes.own_rules import rules
@@ -84,6 +85,7 @@ class Desk:
         self._sources = Sources(self._blobs, self.runner, settings.attachment_roots)
         self._budget = Budget()
         self._fetcher = Fetcher(settings)
+        self._hooks = SendHooks.read(settings)
         self._background: set[asyncio.Task[Any]] = set()
 
     def deliverer(self, record: Callable[[Result], None], give_up: Callable[[], None]) -> Deliverer:
@@ -96,6 +98,7 @@ class Desk:
             limits=Limits.read(settings),
             limiter=self._limiter,
             fetches=Fetches(self.agenda, self._blobs, self.runner, fetch, most),
+            hooks=self._hooks,
             builder=Builder(self.dkim),
             leases=self.leases,
             commits=self._commits,
@@ -138,6 +141,8 @@ class Desk:
         """Close sessions and connections."""
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
         await self._fetcher.close()
+        if self._hooks:
+            self._hooks.close()
         await canceled(self._background)
         await self.runner.close()
 

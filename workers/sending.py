@@ -18,6 +18,7 @@ from workers.building import Builder
 from workers.clock import ServerClock
 from workers.commits import Commits
 from workers.fetches import Fetches
+from workers.hooks import HookFailed, SendHooks
 from workers.leases import LeaseLost, Leases
 from workers.outcomes.outcome import Outcome, Verdict, broken_relay, classify, postponed
 from workers.outcomes.rules import Rule
@@ -75,6 +76,7 @@ class Sender:
     limits: Limits
     limiter: Limiter
     fetches: Fetches
+    hooks: SendHooks | None
     builder: Builder
     leases: Leases
     commits: Commits
@@ -95,8 +97,11 @@ class Sender:
             return postponed(reason, number)
         try:
             message = await self.fetches.pinned(parcel.job)
+            if self.hooks:
+                job, message = await self.hooks.apply(parcel.job, message, parcel.recipients)
+                parcel = msgspec.structs.replace(parcel, job=job)
             outcome = await self._in_turn(parcel, message, batch)
-        except AttachmentUnreachable as error:
+        except (AttachmentUnreachable, HookFailed) as error:
             return postponed(str(error), number)
         except StoreUnavailable:  # an OSError too, but none of the attachment's
             raise

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None, name: str = "mailer") -> None:
@@ -14,6 +15,7 @@ def main(arguments: Sequence[str] | None = None, name: str = "mailer") -> None:
     from mailer.cli.commands import app  # noqa: PLC0415 - typer and rich take a while to load
     from mailer.errors import MailerError  # noqa: PLC0415 - likewise
 
+    sys.path.append(str(Path.cwd()))  # where MAILER_HOOKS may be, as for Celery and Flask
     try:
         app(arguments, prog_name=name)
     except MailerError as error:

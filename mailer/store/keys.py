@@ -37,6 +37,8 @@ class Keys:
     ``{p}:paces``             hash    limit → how quickly its server wants to be sent to (JSON)
     ``{p}:suppressed``        hash    address → why no email goes there, since when, by whom (JSON)
     ``{p}:suppressed:tags``   hash    ``tag\naddress`` → likewise, for the emails of that tag
+    ``{p}:events``            stream  one event for each change of a job's state; see event.lua
+    ``{p}:events:on``         string  how many events are kept, and of which states there are any
     ========================  ======  ==========================================================
     """
 
@@ -54,6 +56,8 @@ class Keys:
         self._permits = f"{tag}:permits:"
         self.suppressed = f"{tag}:suppressed"
         self.suppressed_tags = f"{tag}:suppressed:tags"
+        self.events = f"{tag}:events"
+        self.events_on = f"{tag}:events:on"
         self.memory = f"{tag}:memory"
         self.probe = f"{tag}:probe"
         self.job_prefix = f"{tag}:job:"

@@ -1,7 +1,7 @@
 """The store against a small model of it, over whatever order of steps Hypothesis thinks of.
 
-The model says for each job exactly: its state, its place on the agenda, its token. The clock is the
-model's too, so that leases run out and times come at will.
+The model says for each job exactly: its state, its place on the agenda, its token; and which events
+there are of it. The clock is the model's too, so that leases run out and times come at will.
 
 A process may die, freeze or lose its connection between any two steps. To the store that looks
 like this: the next step does not come, or comes when time has passed and others have gone ahead, or
@@ -47,6 +47,7 @@ from mailer.store.agenda import (
     Result,
 )
 from mailer.store.connections import Connections
+from mailer.store.events import Events
 from mailer.store.jobs import Jobs, NewJob
 from mailer.store.keys import LANES, Keys
 from mailer.store.runners import SyncRunner
@@ -126,12 +127,20 @@ class Protocol(RuleBasedStateMachine):
         self.held: list[Assignment] = []  # every assignment ever given, stale ones included
         self.parcels: dict[Lease, list[str]] = {}  # an attempt is one transaction
         self.seen: dict[str, JobState] = {}
+        self.events = Events(keys)
+        self.runner.run_many(self.events.record(JobState, 1_000_000, 9))
+        self.last_event = "0-0"
+        self.told: list[tuple[str, JobState, int]] = []  # of each change of a state
 
     def teardown(self):
         server_mixin.time = real_time
 
     def run(self, operation):
         return self.runner.run(operation)
+
+    def tell(self, job_id):
+        job = self.model[job_id]
+        self.told.append((job_id, job.state, job.tries))
 
     def pick(self, data, ids=None):
         return data.draw(st.sampled_from(list(ids or self.model)))
@@ -206,6 +215,7 @@ class Protocol(RuleBasedStateMachine):
                 self._supersede(job.supersede_key)
                 self.latest[job.supersede_key] = job.id
             self.model[job.id] = made
+            self.tell(job.id)
             assert (None, made.state) in TRANSITIONS
             self.seen[job.id] = made.state
 
@@ -213,6 +223,7 @@ class Protocol(RuleBasedStateMachine):
         job = self.model.get(self.latest.get(key))
         if job and job.state in WAITING:
             job.state, job.on_agenda = JobState.CANCELED, None
+            self.tell(self.latest[key])
         elif job and job.state is JobState.SENDING:
             job.superseded = True
 
@@ -243,6 +254,7 @@ class Protocol(RuleBasedStateMachine):
         job = self.model[job_id]
         if job.state in WAITING:
             job.state, job.on_agenda = JobState.CANCELED, None
+            self.tell(job_id)
         assert self.run(self.jobs.cancel([job_id])) == [job.state]
 
     @rule(data=st.data(), ahead=st.sampled_from([None, 1, 5_000, 100_000]))
@@ -255,9 +267,12 @@ class Protocol(RuleBasedStateMachine):
                 self.run(self.jobs.reschedule(job_id, self.now + ahead))
             return
         if waits:
-            job.due = job.on_agenda = self.now + (ahead or 0)
+            before, job.due = job.state, self.now + (ahead or 0)
+            job.on_agenda = job.due
             if job.state is not JobState.DEFERRED:
                 job.state = JobState.SCHEDULED if ahead else JobState.QUEUED
+            if job.state is not before:
+                self.tell(job_id)
         answer = self.run(self.jobs.reschedule(job_id, self.now + ahead if ahead else 0))
         assert answer == (job.state, waits)
 
@@ -280,6 +295,7 @@ class Protocol(RuleBasedStateMachine):
         job.state, job.due, job.on_agenda = JobState.QUEUED, self.now, self.now
         job.tries, job.expires, job.completed = 0, 0, {}  # a person's risk
         job.superseded, job.crashes = False, 0
+        self.tell(job_id)
         if twice:
             assert not self.run(self.jobs.revive(stored, people))
 
@@ -316,6 +332,7 @@ class Protocol(RuleBasedStateMachine):
             waiting = job.state in WAITING and job.due <= self.now
             if waiting and 0 < job.expires <= self.now:
                 job.state, job.on_agenda = JobState.EXPIRED, None
+                self.tell(job_id)
                 continue
             if not waiting and not lost:
                 continue
@@ -334,6 +351,8 @@ class Protocol(RuleBasedStateMachine):
                 job.state = JobState.SENDING
                 job.lease = job.on_agenda = self.now + LEASE
                 expected.append((job_id, job.token, job.tries, job.crashes, job.lane, job.open))
+            if waiting or job.state is not JobState.SENDING:
+                self.tell(job_id)
         begun = self.run(self.agenda.begin(ids, "w", LEASE / 1000))
         assert [
             (b.lease.job_id, b.lease.token, b.tries, b.crashes, b.priority, self._open(b))
@@ -383,6 +402,7 @@ class Protocol(RuleBasedStateMachine):
                 job.state = JobState.CANCELED
             elif not outcome.ended:
                 job.due = job.on_agenda = self.now if due == NOW else due
+            self.tell(begun.lease.job_id)
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
@@ -412,6 +432,7 @@ class Protocol(RuleBasedStateMachine):
         people = tuple(Recipient(r.address, known) for r in stored.job.recipients)
         assert self.run(self.jobs.resolve(stored, people, state, "so it was"))
         job.state, job.people = state, {r.address: r.state for r in people}
+        self.tell(job_id)
         if twice:
             assert not self.run(self.jobs.resolve(stored, people, state, "so it was"))
 
@@ -508,6 +529,16 @@ class Protocol(RuleBasedStateMachine):
             if before is not job.state:
                 assert (before, job.state) in TRANSITIONS, f"{before} → {job.state}"
             self.seen[job_id] = job.state
+
+    @invariant()
+    def there_is_one_event_for_each_change_of_a_state_and_no_other(self):
+        events = self.run(self.events.since(self.last_event))
+        if self.last_event != "0-0":
+            assert events.pop(0).id == self.last_event
+        assert [(e.job_id, e.state, e.tries) for e in events] == self.told
+        self.told = []
+        if events:
+            self.last_event = events[-1].id
 
     @invariant()
     def a_supersede_key_names_its_last_job_as_long_as_that_is_recorded(self):

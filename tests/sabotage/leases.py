@@ -51,8 +51,8 @@ STEPS = (
         "a worker that comes back too late would be told that its result is on record",
         _BEGIN,
         "    redis.call('HINCRBY', record, 'token', 1)\n"
-        "    finish(record, id, lane, state, 'unconfirmed')",
-        "    finish(record, id, lane, state, 'unconfirmed')",
+        "    finish(record, id, lane, state, 'unconfirmed', tries)",
+        "    finish(record, id, lane, state, 'unconfirmed', tries)",
         (f"{_LOST}test_one_that_has_expired_ends_in_doubt_and_its_worker_is_told",),
     ),
     Step(
@@ -60,8 +60,8 @@ STEPS = (
         "a worker that was to send at most once, and comes back too late, would be told the same",
         _BEGIN,
         "    redis.call('HINCRBY', record, 'token', 1)\n"
-        "    finish(record, id, lane, state, end_without(people))",
-        "    finish(record, id, lane, state, end_without(people))",
+        "    finish(record, id, lane, state, end_without(people), tries)",
+        "    finish(record, id, lane, state, end_without(people), tries)",
         (f"{_TAKEOVER}test_a_worker_that_comes_back_after_its_job_ended_in_doubt_is_told",),
     ),
     Step(

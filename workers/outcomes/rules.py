@@ -300,7 +300,9 @@ UNKNOWN = Rule(
     "unknown", Action.RETRY, "The session ended after the final dot: perhaps it was delivered."
 )
 NOT_READY = Rule(
-    "not ready", Action.RETRY, "The message can't be built now: an attachment is out of reach."
+    "not ready",
+    Action.RETRY,
+    "The message can't be built now: an attachment is out of reach, or a hook failed.",
 )
 KEPT_BACK = Rule("sandbox", Action.SUPPRESS, "Sandbox mode sends nothing to this recipient.")
 

@@ -17,8 +17,9 @@
 
 -- include pieces
 -- include suppression
--- Where memory is full, Redis refuses no write of a script that has written before.
-redis.call('ZREM', KEYS[1], '')
+-- include event
+-- Where memory is full, Redis refuses no write of a script that has written before; GETEX counts.
+local event = events(redis.call('GETEX', EVENTS_ON))
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local MOST_HISTORY = 65536  -- bytes of attempts; beyond it the oldest go
@@ -28,12 +29,13 @@ local LOST = 'the worker was lost while it sent; perhaps it was delivered'
 local lease = now + tonumber(ARGV[1])
 local begun, suppress = { now }, suppression(KEYS[15], KEYS[16])
 
-local function finish(record, id, lane, from, to)
+local function finish(record, id, lane, from, to, tries)
   redis.call('HSET', record, 'state', to, 'updated', now)
   redis.call('HDEL', record, 'lease', 'worker', 'committed')
   redis.call('ZREM', KEYS[lane], id)
   redis.call('ZREM', KEYS[index[from]], id)
   redis.call('ZADD', KEYS[index[to]], now, id)
+  event(id, to, tries)
 end
 
 -- Returns to what the worker that was lost had committed itself, or nothing.
@@ -113,13 +115,13 @@ for i = 17, #KEYS do
   if not state then
     for l = 1, 3 do redis.call('ZREM', KEYS[l], id) end
   elseif waiting and over then
-    finish(record, id, lane, state, 'expired')
+    finish(record, id, lane, state, 'expired', tries)
   elseif lost and over then
     redis.call('HINCRBY', record, 'token', 1)
-    finish(record, id, lane, state, 'unconfirmed')
+    finish(record, id, lane, state, 'unconfirmed', tries)
   elseif left == 0 then
     redis.call('HINCRBY', record, 'token', 1)
-    finish(record, id, lane, state, end_without(people))
+    finish(record, id, lane, state, end_without(people), tries)
   elseif waiting or lost then
     local token = tonumber(job[14] or 0) + 1
     redis.call('HSET', record, 'state', 'sending', 'token', token, 'updated', now,
@@ -129,6 +131,7 @@ for i = 17, #KEYS do
     if not lost then
       redis.call('ZREM', KEYS[index[state]], id)
       redis.call('ZADD', KEYS[index.sending], now, id)
+      event(id, 'sending', tries)
     end
     begun[#begun + 1] = { id, token, tries, tonumber(job[7]), tonumber(job[8]),
       expires, lane, job[9], job[10], recipients, crashes }

@@ -27,6 +27,7 @@
 
 -- include pieces
 -- include suppression
+-- include event
 local ROOM_MS = 100  -- for so long Redis is not asked again what it uses: that costs half an enqueue
 local MUCH = 65536  -- bytes in one call, from which on it is asked all the same
 local time = redis.call('TIME')
@@ -84,7 +85,9 @@ if fresh > 0 and most > 0 then
   for lane = 5, 7 do waiting = waiting + redis.call('ZCARD', KEYS[lane]) end
   if waiting + fresh > most then return { 'full', waiting, most, 'jobs' } end
 end
-if fresh > 0 and share > 0 and (bytes >= MUCH or redis.call('GET', KEYS[16]) ~= ARGV[4]) then
+local room, recorded = unpack(redis.call('MGET', KEYS[16], EVENTS_ON))
+local event = events(recorded)
+if fresh > 0 and share > 0 and (bytes >= MUCH or room ~= ARGV[4]) then
   local memory = redis.call('INFO', 'memory')
   local used = tonumber(string.match(memory, 'used_memory:(%d+)'))
   local all = tonumber(string.match(memory, 'maxmemory:(%d+)') or 0)
@@ -114,13 +117,14 @@ if #missing > 1 then return missing end
 local waiting_index = { queued = 8, scheduled = 9, deferred = 11 }
 local function supersede(id, by)
   local record = KEYS[15] .. id
-  local job = redis.call('HMGET', record, 'state', 'lane')
+  local job = redis.call('HMGET', record, 'state', 'lane', 'tries')
   local index = waiting_index[job[1]]
   if index then
     redis.call('HSET', record, 'state', 'canceled', 'updated', now, 'superseded', by)
     redis.call('ZREM', KEYS[4 + tonumber(job[2])], id)
     redis.call('ZREM', KEYS[index], id)
     redis.call('ZADD', KEYS[12], now, id)
+    event(id, 'canceled', job[3] or 0)
   elseif job[1] == 'sending' then
     redis.call('HSET', record, 'superseded', by)
   end
@@ -156,6 +160,7 @@ for i, job in ipairs(jobs) do
       redis.call('HSET', job.record, 'latest', string.sub(job.latest, -64))  -- the SHA-256
     end
     redis.call('ZADD', index, now, job.id)
+    event(job.id, state, 0)
     if left ~= 0 then redis.call('ZADD', job.lane, due, job.id) end
     if job.fingerprint ~= '' then
       redis.call('SET', job.once, known[job.once], 'EX', ARGV[2])

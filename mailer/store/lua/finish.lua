@@ -15,8 +15,9 @@
 -- include pieces
 -- include keep
 -- include release
--- Where memory is full, Redis refuses no write of a script that has written before.
-redis.call('ZREM', KEYS[2], '')
+-- include event
+-- Where memory is full, Redis refuses no write of a script that has written before; GETEX counts.
+local event = events(redis.call('GETEX', EVENTS_ON))
 local MOST_HISTORY = 65536  -- bytes of attempts; beyond it the oldest go
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -52,6 +53,7 @@ for i = 18, #KEYS do
     end
     redis.call('ZREM', KEYS[7], id)
     redis.call('ZADD', KEYS[index[state]], now, id)
+    event(id, state, ARGV[at + 5])
     if due > 0 then
       if due == 1 then due = now end
       redis.call('HSET', record, 'due', due)

@@ -7,11 +7,12 @@
 --
 -- The Date header follows the time, unless a copy with the old one may have been sent.
 
--- Where memory is full, Redis refuses no write of a script that has written before.
-redis.call('ZREM', KEYS[3], '')
+-- include event
+-- Where memory is full, Redis refuses no write of a script that has written before; GETEX counts.
+local event = events(redis.call('GETEX', EVENTS_ON))
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local job = redis.call('HMGET', KEYS[1], 'state', 'lane', 'token', 'expires')
+local job = redis.call('HMGET', KEYS[1], 'state', 'lane', 'token', 'expires', 'tries')
 local state = job[1]
 if not state then return false end
 if state ~= 'scheduled' and state ~= 'queued' and state ~= 'deferred' then return { state, 0 } end
@@ -28,6 +29,7 @@ redis.call('ZADD', KEYS[2 + tonumber(job[2])], due, ARGV[1])
 if new ~= state then
   redis.call('ZREM', state == 'scheduled' and KEYS[6] or KEYS[7], ARGV[1])
   redis.call('ZADD', new == 'scheduled' and KEYS[6] or KEYS[7], now, ARGV[1])
+  event(ARGV[1], new, job[5] or 0)
 end
 if due < now + 1000 and redis.call('LLEN', KEYS[2]) == 0 then redis.call('RPUSH', KEYS[2], 1) end
 return { new, 1 }

@@ -9,8 +9,9 @@
 -- include pieces
 -- include keep
 -- include release
--- Where memory is full, Redis refuses no write of a script that has written before.
-redis.call('ZREM', KEYS[2], '')
+-- include event
+-- Where memory is full, Redis refuses no write of a script that has written before; GETEX counts.
+local event = events(redis.call('GETEX', EVENTS_ON))
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local job = redis.call('HMGET', KEYS[1], 'token', 'latest', 'superseded', 'created', 'lane',
@@ -30,4 +31,5 @@ else
 end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZADD', KEYS[3], now, ARGV[1])
+event(ARGV[1], ARGV[4], job[12] or 0)
 return 1

@@ -5,8 +5,9 @@
 -- Returns  1, or 0 where the job has changed since: the caller looks again
 
 -- include pieces
--- Where memory is full, Redis refuses no write of a script that has written before.
-redis.call('ZREM', KEYS[3], '')
+-- include event
+-- Where memory is full, Redis refuses no write of a script that has written before; GETEX counts.
+local event = events(redis.call('GETEX', EVENTS_ON))
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local job = redis.call('HMGET', KEYS[1], 'state', 'recipients', 'lane')
@@ -17,6 +18,7 @@ redis.call('HSET', KEYS[1], 'state', 'queued', 'recipients', ARGV[4], 'updated',
 redis.call('HDEL', KEYS[1], 'expires', 'superseded', 'crashes')
 redis.call('ZREM', KEYS[6], ARGV[1])
 redis.call('ZADD', KEYS[7], now, ARGV[1])
+event(ARGV[1], 'queued', 0)
 redis.call('ZADD', KEYS[2 + tonumber(job[3])], now, ARGV[1])
 if redis.call('LLEN', KEYS[2]) == 0 then redis.call('RPUSH', KEYS[2], 1) end
 return 1
