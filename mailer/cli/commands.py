@@ -199,6 +199,30 @@ def stats(
                     time.sleep(1)
 
 
+@app.command(epilog="Example: `mailer events --follow --state failed --json`")
+def events(
+    state: Annotated[
+        list[JobState] | None, typer.Option(help="Only of these; may be given several times.")
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="ID", help="Go on after this event; `now`: only new ones.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Share the events with other readers of this group.")
+    ] = None,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", help="Wait for more, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON document a line.")] = False,
+) -> None:
+    """Print the events that are recorded (MAILER_EVENTS): a line for each change of a job's state.
+
+    The columns are time, job, state, number of tries, and the event's id.
+    """
+    with _mailer() as mailer:
+        for event in mailer.events(after=after, states=state, group=group, follow=follow):
+            typer.echo(views.event_line(event, as_json=as_json))
+
+
 @app.command(epilog="Example: `mailer doctor`")
 def doctor(*, as_json: AsJson = False) -> None:
     """Check Redis, the broker, the workers, the relay and the clock, and say what to change."""

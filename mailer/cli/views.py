@@ -11,6 +11,7 @@ from rich.text import Text
 
 from mailer.cli.times import from_now, shown
 from mailer.job import Attempt, Decision, Job, JobState
+from mailer.store.events import Event
 
 _COLORS = {
     JobState.SENT: "green",
@@ -37,6 +38,13 @@ def print_json(value: Any) -> None:
     """Print one JSON document."""
     document = msgspec.json.format(msgspec.json.encode(value), indent=2)
     console.print(document.decode(), soft_wrap=True, markup=False, highlight=False)
+
+
+def event_line(event: Event, *, as_json: bool) -> str:
+    """One event, in one line."""
+    if as_json:
+        return msgspec.json.encode(event).decode()
+    return f"{shown(event.at)}  {event.job_id}  {event.state:<14}  {event.tries}  {event.id}"
 
 
 def job_list(jobs: Iterable[Job]) -> Table:
