@@ -16,7 +16,7 @@ from mailer.testing import EmbeddedRedis, SmtpServerThread, eventually, greylist
 COMMANDS = [
     *("demo", "worker", "flower", "send", "show", "explain", "list"),
     *("cancel", "retry", "resolve", "reschedule", "stats", "doctor"),
-    *("suppress", "unsuppress", "suppressed", "preview", "batch"),
+    *("suppress", "unsuppress", "suppressed", "preview", "batch", "events"),
 ]
 
 

@@ -11,6 +11,7 @@ _WORKERS = "tests/integration/test_store_workers.py::"
 _PRODUCERS = "tests/integration/test_store_producers.py::"
 _SUPERSEDE = "tests/integration/test_store_supersede.py::"
 _SENT = "tests/integration/test_store_sent.py::"
+_EVENTS = "tests/integration/test_events.py::"
 _LOST = f"{_WORKERS}TestLostAttempts::"
 
 STEPS = (
@@ -169,5 +170,29 @@ STEPS = (
         "redis.call('HDEL', KEYS[1], 'expires', 'superseded', 'crashes')",
         "redis.call('HDEL', KEYS[1], 'expires', 'superseded')",
         (f"{_LOST}test_a_person_who_retries_sets_their_count_back",),
+    ),
+    Step(
+        "finish: the event of the change",
+        "an application would never learn that its email was sent, or failed",
+        _FINISH,
+        "    event(id, state, ARGV[at + 5])\n",
+        "",
+        (f"{_EVENTS}test_there_is_an_event_for_each_change_of_a_state",),
+    ),
+    Step(
+        "follow: the look whether events were dropped",
+        "an application that was away for too long would miss events and not know it",
+        f"{_LUA}follow.lua",
+        "if last ~= '0-0' and not event(last) then",
+        "if false then",
+        (f"{_EVENTS}TestGroups::test_one_that_fell_behind_is_told_once_and_goes_on",),
+    ),
+    Step(
+        "follow: the events that were given and not acknowledged",
+        "those that a reader was at when it died would come to nobody",
+        f"{_LUA}follow.lua",
+        "local late = redis.call('XPENDING', KEYS[1], group, 'IDLE', ARGV[3], '-', '+', most)",
+        "local late = {}",
+        (f"{_EVENTS}TestGroups::test_what_was_not_acknowledged_is_given_to_another_in_time",),
     ),
 )

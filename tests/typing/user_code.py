@@ -1,10 +1,13 @@
 """Code as users write it; ``mypy --strict`` must accept it, and infer these types. Never run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import aclosing, closing
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, assert_type
+
+import attrs
 
 from mailer import (
     Address,
@@ -13,6 +16,8 @@ from mailer import (
     Attempt,
     Decision,
     Email,
+    Event,
+    EventsMissed,
     Group,
     IdempotencyConflict,
     InvalidEmail,
@@ -21,6 +26,7 @@ from mailer import (
     JobState,
     Mailer,
     MailerError,
+    Outgoing,
     Priority,
     Receipt,
     Recipient,
@@ -31,6 +37,7 @@ from mailer import (
     StoreUnavailable,
     Suppression,
     TemplateError,
+    Vetoed,
     WaitTimeout,
     WrongState,
     load_settings,
@@ -193,6 +200,50 @@ async def asynchronous() -> None:
         assert_type(await mailer.suppressions(), Sequence[Suppression])
 
 
+def following() -> None:
+    """Events, as they come."""
+    with Mailer() as mailer:
+        for event in mailer.events(group="app", states=["failed", JobState.SENT]):
+            assert_type(event, Event)
+            assert_type(event.id, str)
+            assert_type(event.job_id, str)
+            assert_type(event.state, JobState)
+            assert_type(event.at, datetime)
+            assert_type(event.tries, int)
+        assert_type(mailer.events(after="now"), Generator[Event, None, None])
+        with closing(mailer.events(states="failed", follow=False)) as events:
+            assert_type(next(events), Event)
+
+
+async def following_in_asyncio() -> None:
+    """The same, awaited."""
+    async with AsyncMailer() as mailer:
+        async with aclosing(mailer.events(after="1-0")) as events:
+            async for event in events:
+                assert_type(event, Event)
+        assert_type(mailer.events(), AsyncGenerator[Event, None])
+
+
+def pre_enqueue(email: Email) -> Email | None:
+    """A hook."""
+    if not email.tags:
+        raise Vetoed("it has no tag")
+    return attrs.evolve(email, tags=[*email.tags, "more"], to="jm@example.org")
+
+
+def pre_send(outgoing: Outgoing) -> Outgoing:
+    """A hook."""
+    assert_type(outgoing.recipients, tuple[str, ...])
+    assert_type(outgoing.headers, Mapping[str, str])
+    assert_type(outgoing.envelope_sender, Address)
+    assert_type(outgoing.text, str | None)
+    return attrs.evolve(
+        outgoing,
+        headers={**outgoing.headers, "X-Tries": str(outgoing.tries)},
+        envelope_sender="bounces@example.com",
+    )
+
+
 def looking(job: Job) -> None:
     """What is recorded of a job."""
     assert_type(job.state, JobState)
@@ -222,6 +273,10 @@ def errors() -> None:
     except (IdempotencyConflict, JobNotFound, WrongState) as error:
         wrong: MailerError = error
         raise wrong from None
+    except Vetoed as error:
+        assert_type(error.reason, str)
+    except EventsMissed:
+        pass
     except (StoreUnavailable, WaitTimeout) as error:
         system: OSError = error
         raise system from None
