@@ -13,6 +13,7 @@ import msgspec
 
 from mailer.attachments.pinning import Pinned, pin
 from mailer.batch import Batch, BatchReceipt
+from mailer.email import Email
 from mailer.enqueueing import new_job
 from mailer.errors import (
     BatchNotFound,
@@ -20,7 +21,9 @@ from mailer.errors import (
     InvalidEmail,
     MailerError,
     StoreUnavailable,
+    Vetoed,
 )
+from mailer.hooks import require_same_content
 from mailer.job import JobState, Receipt
 from mailer.message import Message
 from mailer.recording import CHUNK_EMAILS, MOST_UPLOADS, Portion, Recording
@@ -71,9 +74,10 @@ class Batching:
             yield from self._recording.prepare(durable)
             begun = yield from self._open(name, letter.filed(pinned.references), pinned.blobs)
         totals, ahead = _Totals(name, begun), None
+        make = partial(_job, letter, self._settings, self._recording.hooked)
         try:
             for chunk, some in _chunks(name, rows):
-                write = partial(_written, chunk, begun, some, letter, self._settings)
+                write = partial(_written, chunk, begun, some, make)
                 written: _Written = yield Reading(write)
                 for row, mistake in written.mistakes:
                     tell(row, mistake)
@@ -179,23 +183,30 @@ class _Written:
 
 
 def _written(
-    chunk: Chunk, begun: datetime, rows: Sequence[Row], letter: "Letter", settings: Settings
+    chunk: Chunk, begun: datetime, rows: Sequence[Row], make: Callable[[str, Row], NewJob]
 ) -> _Written:
     written = _Written([], [])
     for number, row in enumerate(rows, chunk.first):
         try:
-            job = _job(job_of_batch(chunk.batch, begun, number), row, letter, settings)
+            job = make(job_of_batch(chunk.batch, begun, number), row)
         except InvalidEmail as error:
             mistake = InvalidEmail(f"rows[{number}].{error.field}", error.reason)
             written.mistakes.append((number, mistake))
+        except Vetoed as error:
+            written.mistakes.append((number, InvalidEmail(f"rows[{number}]", str(error))))
         else:
             written.jobs.append(job)
     return written
 
 
-def _job(job_id: str, row: Row, letter: "Letter", settings: Settings) -> NewJob:
+def _job(
+    letter: "Letter", settings: Settings, hooked: Callable[[Email], Email], job_id: str, row: Row
+) -> NewJob:
     """Check a row by writing its email; what is stored is what a worker writes it from."""
-    email, values = letter.filled_in(row)
+    written, values = letter.filled_in(row)
+    email = hooked(written)
+    if email is not written:
+        require_same_content(written, email)
     job = new_job(email, settings, job_id)
     of_the_row = Message(job.message.message_id, email.from_email, to=job.message.to, merged=values)
     return attrs.evolve(job, message=of_the_row)

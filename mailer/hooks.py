@@ -14,7 +14,7 @@ import attrs
 
 from mailer import checks, header_checks
 from mailer.address import Address
-from mailer.email import Email
+from mailer.email import CONTENT_FIELDS, Email
 from mailer.errors import InvalidSetting
 
 _KINDS = ("pre_enqueue", "pre_send")
@@ -108,3 +108,17 @@ def passed_through(hooks: Sequence[Hook], email: Email) -> Email:
             )
         email = returned or email
     return email
+
+
+def require_same_content(before: Email, after: Email) -> None:
+    """Refuse what hooks have changed of an email whose content is stored once for many.
+
+    Raises:
+        InvalidSetting: naming it.
+    """
+    for name in sorted(CONTENT_FIELDS):
+        if getattr(after, name) != getattr(before, name):
+            raise InvalidSetting(
+                f"MAILER_HOOKS: a pre_enqueue changed {name} of an email of a batch, whose content "
+                "is the letter's; do it in pre_send"
+            )

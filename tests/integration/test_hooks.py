@@ -9,6 +9,7 @@ import pytest
 from either import Either
 
 from mailer import AsyncMailer, Email, InvalidSetting, Mailer, Vetoed, load_settings
+from mailer.templates import Letter
 
 
 def email(to: str = "ann@example.org", **fields) -> Email:
@@ -65,6 +66,29 @@ async def test_a_veto_among_many_is_named_and_those_before_it_are_stored(mailer,
     assert len(vetoed.value.receipts) == before == sum((await mailer.counts()).values())
     rest = await mailer.enqueue_many(emails[len(vetoed.value.receipts) + 1 :])
     assert len(rest) == 1
+
+
+async def test_of_a_batch_a_veto_refuses_a_row_and_only_what_is_no_content_may_change(
+    mailer, hooks
+):
+    def pre_enqueue(email):
+        if email.to[0].email.startswith("bob"):
+            raise Vetoed("bob gets none")
+        if email.subject == "Hi Dora":
+            return attrs.evolve(email, subject="Bye")
+        return attrs.evolve(email, tags=["news"])
+
+    hooks.pre_enqueue = pre_enqueue
+    letter = Letter(from_email="shop@example.com", subject="Hi {{ name }}", text="Hi\n")
+    rows = [{"to": f"{name}@example.org", "name": name} for name in ("ann", "bob", "carl")]
+    mistakes = {}
+    receipt = await mailer.enqueue_batch("spring", letter, rows, on_mistake=mistakes.setdefault)
+    assert (receipt.created, receipt.refused) == (2, 1)
+    assert str(mistakes[1]) == "rows[1]: vetoed: bob gets none"
+    assert {job.tags for job in await mailer.list()} == {("news",)}
+
+    with pytest.raises(InvalidSetting, match="changed subject of an email of a batch"):
+        await mailer.enqueue_batch("autumn", letter, [{"to": "dora@example.org", "name": "Dora"}])
 
 
 async def test_an_error_in_a_hook_comes_to_whoever_enqueues(mailer, hooks):
