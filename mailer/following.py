@@ -44,7 +44,7 @@ class Reader:
         self._group = group
         self._states = _states(states)
         self._follow = follow
-        self._done: list[str] = []  # what a group is through with, and has not acknowledged yet
+        self._done: list[str] = []  # what is to be acknowledged, by a group
 
     def more(self) -> Call[list[Event]]:
         """Read the next events; none where this is the end.
@@ -60,9 +60,10 @@ class Reader:
                 raise EventsMissed
             wanted = [e for e in page.events if self._states is None or e.state in self._states]
             self._done += [event.id for event in page.events if event not in wanted]
+            if page.recorded.states or not wanted:  # where it ended, what is left may be read
+                self._require(page.recorded.states)
             if wanted:
                 return wanted
-            self._require(page.recorded.states)
             if page.events:
                 continue
             if not self._follow:
@@ -86,6 +87,7 @@ class Reader:
         return page
 
     def _next_after_last(self) -> Call[Page]:
+        self._done.clear()
         recorded: Recorded
         found: list[Event]
         read = self._events.newest() if self._last == _NOW else self._events.since(self._last)

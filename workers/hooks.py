@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from inspect import iscoroutinefunction
 from traceback import extract_tb
+from types import MappingProxyType
 
 import attrs
 import msgspec
@@ -106,7 +107,7 @@ def _outgoing(job: Assignment, message: Message, recipients: tuple[str, ...]) ->
         recipients=recipients,
         tries=job.tries,
         tags=job.head.tags,
-        metadata=job.head.metadata,
+        metadata=MappingProxyType(job.head.metadata),
         subject=job.head.subject,
         text=message.text,
         html=message.html,

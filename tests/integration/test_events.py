@@ -145,7 +145,7 @@ async def test_one_who_asks_for_a_state_that_is_not_recorded_is_told(store, mail
     await record(store, SENT)
     await store.ended()
     with pytest.raises(InvalidSetting, match="no events of failed are recorded"):
-        await read(mailer, states=["sent", "failed"])
+        await read(mailer, 1, states=["sent", "failed"])
 
 
 @pytest.mark.parametrize(
