@@ -95,7 +95,7 @@ async def test_a_job_reads_the_same_after_it_was_sent(store, fields):
         next_attempt_at=None,
     )
     assert sent.updated_at >= result.attempt.started_at
-    assert await store.run(store.jobs.find(job_id)) == sent
+    assert await store.run(store.jobs.look([job_id])) == [sent]
     (listed,) = await store.run(store.jobs.newest(JobState.SENT, 9))
     assert listed == (sent.updated_at.timestamp() * 1000, job_id)
     assert await store.run(store.jobs.count(JobState.SENT)) == 1
