@@ -133,9 +133,9 @@ def test_the_application_of_the_page_learns_who_was_not_reached(
     reader = Process(["flask", "--app", "orders", "follow-mail"], own, tmp_path / "reader.log")
 
     def unreached() -> dict[str, str]:
-        if not (tmp_path / "orders.db").exists():
-            return {}
         with closing(sqlite3.connect(tmp_path / "orders.db")) as db:
+            if not db.execute("SELECT * FROM sqlite_master").fetchall():
+                return {}  # the reader has not made its table yet
             return dict(db.execute("SELECT * FROM unreached"))
 
     with system.worker(MAILER_EVENTS=STATES):
@@ -148,6 +148,12 @@ def test_the_application_of_the_page_learns_who_was_not_reached(
             eventually(lambda: len(unreached()) == 2)
     assert unreached().keys() == {"2", "3"}
     assert all(reason.startswith("550") for reason in unreached().values())
+    ask = "import orders; print(orders.app.test_client().get('/orders/2').json['unreached'])"
+    environ = {**os.environ, **own}
+    answer = subprocess.run(
+        [sys.executable, "-c", ask], env=environ, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.startswith("550")
 
 
 def test_readers_of_the_page_and_the_command_tell_what_happens(system, tmp_path):
