@@ -34,7 +34,7 @@ class Session(Connection):
     def __init__(self, state: State) -> None:
         super().__init__(state)
         self._greeted = False
-        self._user = ""
+        self._name = self._user = ""
         self._conversation: Conversation | None = None
         self._transactions = 0
         self._unanswered: deque[Received] = deque()
@@ -48,7 +48,8 @@ class Session(Connection):
 
     def forget(self) -> None:
         """Know nothing of the client any more."""
-        self._greeted, self._user = False, ""
+        self._greeted = False
+        self._name = self._user = ""
         self._end()
 
     def _end(self) -> None:
@@ -83,7 +84,8 @@ class Session(Connection):
 
     # who it is
 
-    def _ehlo(self, _: str) -> None:
+    def _ehlo(self, client: str) -> None:
+        self._name = client
         lines = ["mailer.testing", *self.state.options.extensions]
         if self.state.options.starttls and not self.secure:
             lines.append("STARTTLS")
@@ -94,7 +96,8 @@ class Session(Connection):
         self._greeted = True
         self.answer("ehlo", "\r\n".join(replies), ["EHLO"])
 
-    def _helo(self, _: str) -> None:
+    def _helo(self, client: str) -> None:
+        self._name = client
         self._greeted = True
         self.answer("ehlo", "250 mailer.testing", ["HELO"])
 
@@ -272,6 +275,7 @@ class Session(Connection):
             recipient_parameters={name: self._recipients[name] for name in recipients},
             user=self._user,
             secure=self.secure,
+            client=self._name,
             certificate=self.certificate,
             turns=self.turns + 1,  # with the reply to it
         )

@@ -32,6 +32,7 @@ class Received:
         recipient_parameters: of each RCPT.
         user: who signed in; empty for nobody.
         secure: it came by TLS.
+        client: what the client called itself in EHLO.
         certificate: the common name in the client's certificate, where that is asked for.
         turns: how often the client waited for replies, from MAIL to the end: the round trips.
     """
@@ -45,6 +46,7 @@ class Received:
     recipient_parameters: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     user: str = ""
     secure: bool = False
+    client: str = ""
     certificate: str = ""
     turns: int = 0
 
