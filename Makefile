@@ -29,7 +29,7 @@ demo: $(STAMP) ## run the whole loop on embedded parts: Redis, SMTP server, work
 	@$(BIN)/mailer demo $(ARGS)
 
 test: $(STAMP) ## run the whole test suite, on all cores (ARGS='-k retry -x' narrows it; -n0: on one)
-	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 django: $(NEWER)/.installed ## run the tests of Django with the newest one, on Python >= 3.12 (DJANGO_PYTHON=…)
 	@$(NEWER)/bin/python -m pytest tests/*/test_django*.py $(ARGS)

@@ -49,6 +49,7 @@ if not settings.configured:
         STATIC_URL="static/",
         DEFAULT_FROM_EMAIL="Shop <shop@example.com>",
         SERVER_EMAIL="server@example.com",
+        TIME_ZONE="UTC",  # Django makes it that of the whole process
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
     )
     django.setup()

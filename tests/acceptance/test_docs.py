@@ -395,7 +395,7 @@ def test_the_readme_shows_the_flask_application_verbatim():
 
 @pytest.mark.parametrize(
     ("target", "command"),
-    [("demo", "/mailer demo"), ("test", "/python -m pytest -n auto --dist loadgroup")],
+    [("demo", "/mailer demo"), ("test", "/python -m pytest -n auto --dist loadfile")],
 )
 def test_a_make_target_runs_what_the_tests_run(target, command):
     # a make of its own, although `make test` may have started us

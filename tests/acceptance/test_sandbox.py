@@ -27,7 +27,6 @@ from mailer import (
 from mailer.dkim.keys import DkimKey
 from mailer.testing import LiveWorker, lose_reply, refuse
 
-pytestmark = pytest.mark.xdist_group("sandbox")  # whose tests share two workers
 STAGING = "staging@example.com"
 INSTEAD = f", for {STAGING} instead (MAILER_REDIRECT_TO)"
 SETTINGS = {

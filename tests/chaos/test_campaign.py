@@ -9,7 +9,7 @@ from chaos.campaign import Round, Task, play_all
 from chaos.faults import FAULTS
 
 # one process plays them all; and they take longer than a test may
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("campaign")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 _IN_ONE_WORLD = 6  # rounds
 _WORLDS = 4
 
