@@ -17,6 +17,7 @@ from mailer.errors import MailerError
 from mailer.following import Reader
 from mailer.job import Job, JobState, Receipt
 from mailer.listing import Page
+from mailer.recording import OnRecorded
 from mailer.settings import Settings
 from mailer.steps import Ahead, Answers, Call, Pause, Reading, Step, Together
 from mailer.store.events import Event
@@ -49,10 +50,14 @@ class AsyncMailer:
         return await self._run(self._calls.recording.enqueue(email, durable))
 
     async def enqueue_many(
-        self, emails: Iterable[Email], *, durable: bool | None = None
+        self,
+        emails: Iterable[Email],
+        *,
+        durable: bool | None = None,
+        on_recorded: OnRecorded | None = None,
     ) -> list[Receipt]:
         """See `Mailer.enqueue_many`."""
-        return await self._run(self._calls.recording.enqueue_many(emails, durable))
+        return await self._run(self._calls.recording.enqueue_many(emails, durable, on_recorded))
 
     async def enqueue_batch(
         self,

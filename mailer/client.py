@@ -19,6 +19,7 @@ from mailer.following import Reader
 from mailer.job import Job, JobState, Receipt
 from mailer.listing import Page
 from mailer.loading import current_settings
+from mailer.recording import OnRecorded
 from mailer.settings import Settings
 from mailer.steps import Ahead, Answers, Call, Pause, Reading, Step, Together
 from mailer.store.events import Event
@@ -68,9 +69,17 @@ class Mailer:
         return self._run(self._calls.recording.enqueue(email, durable))
 
     def enqueue_many(
-        self, emails: Iterable[Email], *, durable: bool | None = None
+        self,
+        emails: Iterable[Email],
+        *,
+        durable: bool | None = None,
+        on_recorded: OnRecorded | None = None,
     ) -> list[Receipt]:
         """Record any number of emails, streamed in chunks; each chunk is stored whole or not.
+
+        Args:
+            on_recorded: takes the receipts of each chunk as it is stored. None are kept then, and
+                the list is empty: memory stays the same, however many there are.
 
         Raises:
             InvalidEmail, IdempotencyConflict: naming the email, such as ``emails[150].to``.
@@ -78,7 +87,7 @@ class Mailer:
 
         Whatever it raises, the error's ``receipts`` are those of the emails that are stored.
         """
-        return self._run(self._calls.recording.enqueue_many(emails, durable))
+        return self._run(self._calls.recording.enqueue_many(emails, durable, on_recorded))
 
     def enqueue_batch(
         self,

@@ -1,7 +1,7 @@
 """Emails on their way into the store: one by one, or in chunks of which two are in work at once."""
 
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
@@ -30,6 +30,9 @@ CHUNK_CONTENTS = 16 * 1024 * 1024  # of large attachments, which are held until 
 MOST_UPLOADS = 5  # of what the store loses as soon as it has it
 
 
+OnRecorded = Callable[[Sequence[Receipt]], None]
+
+
 class Recording:
     """The calls that enqueue."""
 
@@ -47,10 +50,12 @@ class Recording:
         receipts = yield from self._record(Portion([job], durable))
         return receipts[0]
 
-    def enqueue_many(self, emails: Iterable[Email], durable: bool | None) -> Call[list[Receipt]]:
+    def enqueue_many(
+        self, emails: Iterable[Email], durable: bool | None, on_recorded: OnRecorded | None = None
+    ) -> Call[list[Receipt]]:
         """See `Mailer.enqueue_many`. While Redis records one chunk, the next one is prepared."""
         yield from self.prepare(durable)
-        receipts: list[Receipt] = []
+        receipts = _Receipts(on_recorded)
         chunk, ahead = _Chunk(), None
         mistake: InvalidEmail | Vetoed | None = None
         try:
@@ -59,19 +64,21 @@ class Recording:
                     chunk.add((yield from self._new_job(email)))
                 except (InvalidEmail, Vetoed) as error:
                     earlier = len(ahead.portion.jobs) if ahead else 0
-                    place = len(receipts) + earlier + len(chunk.jobs)
+                    place = receipts.count + earlier + len(chunk.jobs)
                     mistake = _placed(error, f"emails[{place}]")
                     break
                 if chunk.is_full:
-                    receipts += yield from self.recorded(ahead)
-                    ahead = yield from self.begin(Portion(chunk.jobs, durable, len(receipts)))
+                    one_before, ahead = ahead, None
+                    receipts.take((yield from self.recorded(one_before)))
+                    ahead = yield from self.begin(Portion(chunk.jobs, durable, receipts.count))
                     chunk = _Chunk()
-            receipts += yield from self.recorded(ahead)
-            ahead = None
+            last, ahead = ahead, None
+            receipts.take((yield from self.recorded(last)))
             if chunk.jobs:
-                receipts += yield from self._record(Portion(chunk.jobs, durable, len(receipts)))
+                portion = Portion(chunk.jobs, durable, receipts.count)
+                receipts.take((yield from self._record(portion)))
         except MailerError as error:
-            error.receipts = [*receipts, *error.receipts]
+            error.receipts = [*receipts.kept, *error.receipts]
             raise
         except Exception:  # of whoever makes the emails: what was sent before it is recorded
             with suppress(MailerError):
@@ -81,9 +88,9 @@ class Recording:
             if ahead:
                 ahead.answers.cancel()
         if mistake:
-            mistake.receipts = receipts
+            mistake.receipts = receipts.kept
             raise mistake
-        return receipts
+        return receipts.kept
 
     def check(self, email: Email) -> Call[None]:
         """See `Mailer.check`."""
@@ -168,6 +175,20 @@ def _placed(mistake: InvalidEmail | Vetoed, place: str) -> InvalidEmail | Vetoed
     if isinstance(mistake, Vetoed):
         return Vetoed(mistake.reason, place)
     return InvalidEmail(f"{place}.{mistake.field}", mistake.reason)
+
+
+class _Receipts:
+    """Those of the chunks that are recorded: kept, unless somebody takes them as they come."""
+
+    def __init__(self, on_recorded: OnRecorded | None) -> None:
+        self.kept: list[Receipt] = []
+        self.count = 0
+        self._hand_on = on_recorded or self.kept.extend
+
+    def take(self, receipts: Sequence[Receipt]) -> None:
+        self.count += len(receipts)
+        if receipts:
+            self._hand_on(receipts)
 
 
 class _Chunk:

@@ -203,6 +203,23 @@ class TestJobs:
         assert sum(counts.values()) == 3
 
 
+async def test_receipts_are_handed_on_chunk_by_chunk_and_none_is_kept(mailer):
+    chunks = []
+    emails = (email(subject=f"{i}") for i in range(250))
+    assert await mailer.enqueue_many(emails, on_recorded=chunks.append) == []
+    assert [len(chunk) for chunk in chunks] == [100, 100, 50]
+    assert (await mailer.get(chunks[2][49].id)).subject == "249"
+
+
+async def test_where_receipts_are_handed_on_a_mistake_is_named_by_its_place_all_the_same(mailer):
+    chunks = []
+    emails = [*(email() for _ in range(150)), email(priority="high", retry="nosuch")]
+    with pytest.raises(InvalidEmail, match=r"emails\[150\]\.retry") as caught:
+        await mailer.enqueue_many(emails, on_recorded=chunks.append)
+    assert [len(chunk) for chunk in chunks] == [100, 50]
+    assert list(caught.value.receipts) == []
+
+
 class TestRetry:
     async def test_only_who_was_not_accepted_gets_another_try(self, mailer, delivers):
         receipt = await mailer.enqueue(email(to=["a@example.org", "b@example.org"]))

@@ -52,3 +52,4 @@ def test_a_test_case_of_django_has_an_outbox(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "test_who_signs_up_is_welcomed (test_signup.SignupTest" in done.stderr
+    assert "test_what_django_sends_goes_there_too (test_signup.SignupTest" in done.stderr
