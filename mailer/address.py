@@ -28,7 +28,7 @@ _ASCII_DOMAIN = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
 _ADDRESS_LITERAL = re.compile(r"\[(?:\d{1,3}(?:\.\d{1,3}){3}|IPv6:[0-9A-Fa-f:.]+)\]")
-_NAMED = re.compile(r"(?P<name>[^<>]*)<(?P<email>[^<>]+)>")
+_NAMED = re.compile(r"(?P<name>\"(?:[^\"\\]|\\.)*\" *|[^<>]*)<(?P<email>[^<>]+)>")
 _ENCODED_WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?\s]{0,2000})\?=")
 _QUOTED_NAME = re.compile(r"\"(?P<inner>(?:[^\"\\]|\\.)*)\"")
 

@@ -38,6 +38,8 @@ def test_a_mailbox_is_read_as_people_write_it(text, email, name):
         "Jörg Müller <jm@example.org>",
         '"Müller, Jörg" <jm@example.org>',
         r'"a \"b\" \\ c" <jm@example.org>',
+        '"Müller <IT>" <jm@example.org>',
+        r'"\"> <x@y.z>" <jm@example.org>',
     ],
 )
 def test_what_is_written_is_read_back(text):

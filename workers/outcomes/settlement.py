@@ -119,13 +119,17 @@ class _Step(msgspec.Struct, frozen=True):
     gives_up: str = ""
 
 
-_DONE = _Step(Decision.SENT, ENDED)
 _KEPT_BACK = _Step(Decision.SUPPRESSED, ENDED, is_free=True)
 
 
 def _done(outcome: Outcome) -> _Step:
-    kept_back = all(j.verdict is Verdict.SUPPRESSED for j in outcome.judgements)
-    return _KEPT_BACK if kept_back else _DONE
+    """Say what an attempt led to of whose recipients none is left."""
+    verdicts = {judgement.verdict for judgement in outcome.judgements}
+    if verdicts == {Verdict.SUPPRESSED}:
+        return _KEPT_BACK
+    if Verdict.ACCEPTED in verdicts:
+        return _Step(Decision.SENT, ENDED)
+    return _Step(Decision.UNCONFIRMED if Verdict.UNKNOWN in verdicts else Decision.FAIL, ENDED)
 
 
 def _next_step(job: Assignment, outcome: Outcome, given: Circumstances) -> _Step:

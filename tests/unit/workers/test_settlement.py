@@ -337,6 +337,24 @@ def test_what_is_unknown_is_sent_again_or_not_as_was_asked(states, heard, at_lea
         assert (result.state, result.attempt.decision, letters(result)) == expected
 
 
+@pytest.mark.parametrize(
+    ("heard", "delivery", "decision"),
+    [
+        (ACCEPTED, "at-least-once", Decision.SENT),
+        (REFUSED, "at-least-once", Decision.FAIL),
+        (Verdict.UNKNOWN, "at-most-once", Decision.UNCONFIRMED),
+        (Verdict.SUPPRESSED, "at-least-once", Decision.SUPPRESSED),
+    ],
+)
+def test_an_attempt_tells_what_became_of_its_own_recipients_though_others_wait(
+    heard, delivery, decision
+):
+    job = assignment("pp", delivery=delivery)
+    result = settle_some(job, outcome(heard), circumstances(), ["0@example.org"])
+    assert result.state is JobState.DEFERRED
+    assert result.attempt.decision is decision
+
+
 def test_a_message_that_no_word_was_heard_of_goes_again_at_once_but_only_once():
     """The server had closed a warm connection; should it do so again, it is given time."""
     lost = msgspec.structs.replace(outcome(UNKNOWN), at_once=True)
