@@ -199,6 +199,12 @@ def _told(
         refused = f", {enqueued.refused:,} bad" if enqueued.refused else ""
         look = f"mailer batch {quote(enqueued.batch)}"
         typer.echo(f"{enqueued.created:,} enqueued{known}{refused}; see: {look}")
+        if enqueued.refused:
+            typer.echo(
+                "send mended rows as a list of their own: all of it would be another batch, and go "
+                "to everybody again",
+                err=True,
+            )
     if dry_run or not wait or not enqueued.rows:
         return True
     fared = follow(mailer, enqueued.batch)

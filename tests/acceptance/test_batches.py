@@ -155,6 +155,9 @@ class TestCommand:
         done = run(*self.SEND, *self.LETTER, "--skip-bad-rows", "--json", "--batch", "news")
         assert json.loads(done.stdout)["created"] == 2
         assert system.mailer.batch("news").counts[JobState.QUEUED] == 2
+        done = run(*self.SEND, *self.LETTER, "--skip-bad-rows", "--batch", "news")
+        assert done.stdout == "0 enqueued, 2 were before, 3 bad; see: mailer batch news\n"
+        assert "send mended rows as a list of their own" in done.stderr
 
     def test_a_dry_run_sends_nothing(self, system, run, tmp_path):
         (tmp_path / "people.csv").write_text(self.LINES)
