@@ -318,6 +318,14 @@ class TestEmailMessage:
         assert EmailMessage("Hi", "Hi", to=["to@example.com"]).message()["Subject"] == "Hi"
         assert queued() == []
 
+    def test_what_is_no_message_is_refused_and_nothing_stored(self):
+        good = EmailMessage("Hi", "Hi", to=["to@example.com"])
+        with pytest.raises(
+            InvalidEmail, match=r"messages\[1\]\.message: is a django\..*, not dict"
+        ):
+            get_connection().send_messages([good, {"subject": "Hi"}])
+        assert queued() == []
+
     def test_a_subclass_that_builds_its_message_otherwise_is_heeded(self):
         class Stamped(EmailMessage):
             def message(self, **options):

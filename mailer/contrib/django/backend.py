@@ -11,7 +11,7 @@ from django.db import transaction
 
 from mailer.client import Mailer
 from mailer.contrib.django.configuration import OPTIONS, configuration
-from mailer.contrib.django.messages import email_of
+from mailer.contrib.django.messages import email_of, require_message
 from mailer.email import Email
 from mailer.errors import InvalidEmail, MailerError, StoreUnavailable
 from mailer.job import Receipt
@@ -60,7 +60,7 @@ class EmailBackend(BaseEmailBackend):
         outgoing = []
         for place, message in enumerate(messages):
             name = f"messages[{place}]." if len(messages) > 1 else ""
-            if message.recipients() and (email := self._email(message, name)):
+            if email := self._email(message, name):
                 outgoing.append(_Outgoing(message, email))
         if not outgoing:
             return 0
@@ -71,8 +71,12 @@ class EmailBackend(BaseEmailBackend):
         return len(outgoing)
 
     def _email(self, message: EmailMessage, name: str) -> Email | None:
-        _note(message, None)
+        """Make what is enqueued; None where there is nobody to send to, or silence is asked for."""
         try:
+            require_message(message)
+            if not message.recipients():
+                return None
+            _note(message, None)
             email = email_of(message, self._configuration.defaults)
             if self._configuration.on_commit:  # or it would be refused when it is too late
                 self.mailer.check(email)

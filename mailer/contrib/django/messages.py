@@ -48,6 +48,17 @@ _ANYMAIL = MappingProxyType(
 _MIME_TYPE = re.compile(r"(text|image|audio|video|font|application)/[A-Za-z0-9.+_-]+")
 
 
+def require_message(message: object) -> None:
+    """Refuse what is none.
+
+    Raises:
+        InvalidEmail: it is something else.
+    """
+    if not isinstance(message, EmailMessage):
+        kind = type(message).__name__
+        raise InvalidEmail("message", f"is a django.core.mail.EmailMessage, not {kind}")
+
+
 def email_of(message: EmailMessage, defaults: Mapping[str, Any]) -> Email:
     """Make what is enqueued: the same message as Django's SMTP backend would send.
 

@@ -14,6 +14,7 @@ from mailer.client import Mailer
 from mailer.contrib.flask.config import mailer_settings, without_effect
 from mailer.contrib.flask.conversion import email_of
 from mailer.contrib.flask.message import Mailbox, Message
+from mailer.errors import InvalidEmail
 from mailer.job import Receipt
 
 signals = blinker.Namespace()
@@ -41,6 +42,8 @@ class _Sends(ABC):
             InvalidEmail: naming what is wrong with the message; nothing was stored.
             StoreUnavailable, QueueFull: see `Mailer.enqueue`.
         """
+        if not callable(getattr(message, "send", None)):  # Flask-Mail's own has it, too
+            raise InvalidEmail("message", f"is a Message, not {type(message).__name__}")
         return message.send(self.connect())
 
     def send_message(self, *args: Any, **kwargs: Any) -> Receipt | None:

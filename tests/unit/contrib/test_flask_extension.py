@@ -41,6 +41,11 @@ def test_messages_are_recorded_and_none_leaves(mail):
     assert outbox[0].msgId is None
 
 
+def test_what_is_no_message_is_refused(mail):
+    with pytest.raises(InvalidEmail, match="message: is a Message, not dict"):
+        mail.send({"subject": "Hi"})
+
+
 def test_the_signal_comes_with_the_application_and_the_message(mail):
     heard = []
 
