@@ -34,12 +34,14 @@ class Chunk:
     rows: int
     digest: str
 
-    def refusal(self, reason: bytes) -> MailerError:
-        """Say why it was not recorded."""
+    def refusal(self, reason: bytes) -> MailerError | None:
+        """Say why it was not recorded, if that is the batch's reason, and none of its emails'."""
         if reason == b"no batch":
             return BatchNotFound(self.batch)
         if reason == b"canceled":
             return _canceled(self.batch)
+        if reason != b"other rows":
+            return None
         return BatchConflict(
             f"rows {self.first} to {self.rows - 1} are others than those that were enqueued in the "
             f"batch {self.batch!r} before; take another name for another list"

@@ -10,6 +10,7 @@ from mailer.errors import (
     InvalidArgument,
     InvalidEmail,
     JobNotFound,
+    MailerError,
     QueueFull,
 )
 from mailer.job import Job, JobState, Priority, Receipt, Recipient
@@ -125,22 +126,9 @@ class Jobs:
                 return [_receipt(job, word) for job, word in zip(jobs, reply[2:], strict=True)]
             if reply[0] == b"missing":
                 return MissingBlobs([digest.decode() for digest in reply[1:]])
-            if reply[0] == b"full":
-                raise _queue_full(*reply[1:])
-            if chunk:
-                if reply[0] == b"known":
-                    return [_receipt(job, 0) for job in jobs]
-                raise chunk.refusal(reply[0])
-            at = reply[1] - 1
-            place = "" if first is None else f"emails[{first + at}]."
-            if reply[0] == b"expired":
-                raise InvalidEmail(
-                    f"{place}expires_at", "is in the past, by the Redis server's clock"
-                )
-            raise IdempotencyConflict(
-                f"{place}idempotency_key: {jobs[at].idempotency_key!r} is known, "
-                "with other content; use another key for another email"
-            )
+            if chunk and reply[0] == b"known":
+                return [_receipt(job, 0) for job in jobs]
+            raise _refusal(reply, jobs, first, chunk)
 
         return run_script("enqueue", names, args, parse)
 
@@ -249,6 +237,25 @@ class Jobs:
         return run_script(
             "resolve", names, [*args, records.encode_recipients(recipients), state, words], bool
         )
+
+
+def _refusal(
+    reply: list[Any], jobs: Sequence[NewJob], first: int | None, chunk: Chunk | None
+) -> MailerError:
+    """Say why jobs were not recorded."""
+    reason, *more = reply
+    if reason == b"full":
+        return _queue_full(*more)
+    if chunk and (refusal := chunk.refusal(reason)):
+        return refusal
+    at = more[0] - 1
+    place = "" if first is None else f"emails[{first + at}]."
+    if reason == b"expired":
+        return InvalidEmail(f"{place}expires_at", "is in the past, by the Redis server's clock")
+    return IdempotencyConflict(
+        f"{place}idempotency_key: {jobs[at].idempotency_key!r} is known, "
+        "with other content; use another key for another email"
+    )
 
 
 def _queue_full(there: int, allowed: int, kind: bytes) -> QueueFull:

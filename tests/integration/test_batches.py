@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from either import Either
@@ -187,6 +188,12 @@ class TestMistakes:
     def test_a_letter_is_checked_when_it_is_made(self, fields, message):
         with pytest.raises(InvalidEmail, match=message):
             letter(**fields)
+
+    async def test_a_letter_whose_time_is_over_is_refused_for_that_reason(self, sync_mailer):
+        past = datetime.now(UTC) - timedelta(hours=1)
+        with pytest.raises(InvalidEmail, match="expires_at: is in the past"):
+            sync_mailer.enqueue_batch("news", letter(expires_at=past), people(1))
+        assert sync_mailer.counts()[JobState.QUEUED] == 0
 
     async def test_a_batch_keeps_its_letter(self, sync_mailer):
         sync_mailer.enqueue_batch("news", letter(), people(1))
