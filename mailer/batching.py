@@ -20,17 +20,15 @@ from mailer.errors import (
     InvalidArgument,
     InvalidEmail,
     MailerError,
-    StoreUnavailable,
     Vetoed,
 )
 from mailer.hooks import require_same_content
 from mailer.job import JobState, Receipt
 from mailer.message import Message
-from mailer.recording import CHUNK_EMAILS, MOST_UPLOADS, Portion, Recording
+from mailer.recording import CHUNK_EMAILS, Portion, Recording
 from mailer.settings import Settings
 from mailer.steps import Call, Reading, Together
 from mailer.store.batches import TALLIED_AT_ONCE, Batches, Chunk, StoredBatch
-from mailer.store.blobs import Blobs, MissingBlobs
 from mailer.store.jobs import Jobs, NewJob
 from mailer.store.keys import Keys, batch_of, ids_of_batch, job_of_batch
 
@@ -53,7 +51,6 @@ class Batching:
         self._jobs = jobs
         self._recording = recording
         self._batches = Batches(keys)
-        self._blobs = Blobs(keys)
 
     def enqueue(
         self,
@@ -142,15 +139,10 @@ class Batching:
     def _open(self, name: str, letter: bytes, blobs: Mapping[str, bytes]) -> Call[datetime]:
         """Begin the batch or go on with it, and upload first what its letter needs."""
         digest = hashlib.sha256(letter).hexdigest()
-        for _ in range(MOST_UPLOADS):
-            answer: MissingBlobs | datetime = yield self._batches.open(
-                name, letter, digest, list(blobs)
-            )
-            if not isinstance(answer, MissingBlobs):
-                return answer
-            for sha256 in answer.digests:
-                yield self._blobs.upload(sha256, blobs[sha256])
-        raise StoreUnavailable("Redis loses attachments at once; its maxmemory-policy is to blame")
+        operation = self._batches.open(name, letter, digest, list(blobs))
+        answers = yield Together([operation])
+        (begun,) = yield from self._recording.uploaded(answers, blobs, lambda: [operation])
+        return begun  # type: ignore[no-any-return]  # when it was
 
 
 @attrs.define

@@ -1,7 +1,7 @@
 """Emails on their way into the store: one by one, or in chunks of which two are in work at once."""
 
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
@@ -27,7 +27,7 @@ from mailer.store.operation import Operation
 CHUNK_EMAILS = 100
 CHUNK_BYTES = 1024 * 1024
 CHUNK_CONTENTS = 16 * 1024 * 1024  # of large attachments, which are held until they are uploaded
-MOST_UPLOADS = 5  # of what the store loses as soon as it has it
+_MOST_UPLOADS = 5  # of what the store loses as soon as it has it
 
 
 OnRecorded = Callable[[Sequence[Receipt]], None]
@@ -123,6 +123,25 @@ class Recording:
         answers = yield Answers(ahead.answers)
         return (yield from self._completed(answers, ahead.portion))
 
+    def uploaded(
+        self,
+        answers: Sequence[Any],
+        contents: Mapping[str, bytes],
+        ask: Callable[[], list[Operation[Any]]],
+    ) -> Call[Sequence[Any]]:
+        """Upload blobs that the first of the answers misses, and ask again, until it misses none.
+
+        Raises:
+            StoreUnavailable: Redis does not keep them.
+        """
+        for _ in range(_MOST_UPLOADS):
+            if not isinstance(answers[0], MissingBlobs):
+                return answers
+            for digest in answers[0].digests:
+                yield self._blobs.upload(digest, contents[digest])
+            answers = yield Together(ask())
+        raise StoreUnavailable("Redis loses attachments at once; its maxmemory-policy is to blame")
+
     def _is_durable(self, durable: bool | None) -> bool:
         return self._settings.durable if durable is None else durable
 
@@ -140,17 +159,8 @@ class Recording:
     def _completed(self, answers: Sequence[Any], portion: "Portion") -> Call[Sequence[Receipt]]:
         """Upload what the store lacks, and give the receipts."""
         contents = ChainMap(*(dict(job.blobs) for job in portion.jobs if job.blobs))
-        for _ in range(MOST_UPLOADS):
-            answer, *problems = answers
-            if not isinstance(answer, MissingBlobs):
-                break
-            for digest in answer.digests:
-                yield self._blobs.upload(digest, contents[digest])
-            answers = yield Together(self._enqueue(portion))
-        else:
-            raise StoreUnavailable(
-                "Redis loses attachments at once; its maxmemory-policy is to blame"
-            )
+        ask = partial(self._enqueue, portion)
+        answer, *problems = yield from self.uploaded(answers, contents, ask)
         if any(problems):
             error = NotDurable(problems[0])
             error.receipts = answer
