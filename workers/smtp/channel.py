@@ -1,13 +1,54 @@
 """The connection to one server, as commands written and replies read, within bounds of time."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 
 from workers.smtp.replies import MalformedReply, Reply, ReplyParser
 
+_GOODBYE = 5.0  # seconds within which a server that said 421 should close the connection
+
+
+class Answer:
+    """The replies to what was said at once, as they come.
+
+    Attributes:
+        replies: those that came.
+        is_whole: whether no more of them will.
+    """
+
+    __slots__ = ("_wanted", "_whole", "asked_at", "is_whole", "replies")
+
+    def __init__(self, wanted: int) -> None:
+        self.replies: list[Reply] = []
+        self.is_whole = False
+        self.asked_at: float | None = None
+        self._wanted = wanted
+        self._whole: asyncio.Future[None] | None = None
+
+    def take(self, reply: Reply) -> None:
+        """Take the next reply."""
+        self.replies.append(reply)
+        if len(self.replies) == self._wanted:
+            self.end()
+
+    def end(self) -> None:
+        """Say that no more of them will come."""
+        self.is_whole = True
+        if self._whole and not self._whole.done():
+            self._whole.set_result(None)
+
+    async def whole(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait until no more of them will come."""
+        self.asked_at = loop.time()
+        self._whole = loop.create_future()
+        await self._whole
+
 
 class Channel(asyncio.Protocol):
     """Commands and replies on a transport that is connected.
+
+    Several may say something before the first of them is answered: a server answers in order.
 
     Attributes:
         failure: why nothing more can be said, or None.
@@ -22,18 +63,28 @@ class Channel(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._parser = ReplyParser()
-        self._replies: list[Reply] = []
-        self._wanted = 0
-        self._heard_at = self._asked_at = self._loop.time()
-        self._arrived: asyncio.Future[None] | None = None
+        self._answers: deque[Answer] = deque()  # that are not whole yet
+        self._unsent: list[bytes] = []
+        self._heard_at = self._loop.time()
         self._writable = asyncio.Event()
         self._writable.set()
         transport.set_protocol(self)
 
     @property
+    def is_open(self) -> bool:
+        """Whether more may be said: it is alive, and the server does not mean to end it."""
+        alive = self.failure is None and not self._transport.is_closing()
+        return alive and not self.said_goodbye
+
+    @property
     def usable(self) -> bool:
-        """Whether more may be said: alive, and nothing unasked was answered."""
-        return self.failure is None and not self._replies and not self._transport.is_closing()
+        """Whether another may begin to speak: it is open, and no answer is awaited."""
+        return self.is_open and not self._answers
+
+    @property
+    def awaits_answers(self) -> bool:
+        """Whether the server has not yet answered all that was said."""
+        return bool(self._answers)
 
     @property
     def silence(self) -> float:
@@ -42,54 +93,56 @@ class Channel(asyncio.Protocol):
 
     @property
     def waits(self) -> float:
-        """Seconds for which replies have been waited for; 0 while none are."""
-        return self._loop.time() - self._asked_at if self._arrived else 0.0
+        """Seconds for which the next answer has been waited for; 0 while none is."""
+        asked_at = self._answers[0].asked_at if self._answers else None
+        return 0.0 if asked_at is None else self._loop.time() - asked_at
 
     async def ask(self, commands: Sequence[bytes], timeout: float) -> list[Reply]:  # noqa: ASYNC109 - one bound for all replies
         """Write commands at once and read a reply to each; fewer where the session breaks off."""
-        self.expect(len(commands))
-        self.write(b"".join(commands))
-        return await self.read(len(commands), timeout)
+        answer = self.expect(len(commands))
+        self.write(*commands)
+        return await self.read(answer, timeout)
 
-    def expect(self, replies: int) -> None:
-        """Allow the server to say that much; more is against the protocol."""
-        self._wanted = replies
+    def expect(self, replies: int) -> Answer:
+        """Allow the server to say that much, behind what it may say already, and not more."""
+        answer = Answer(replies)
+        if self.failure is None:
+            self._answers.append(answer)
+        else:
+            answer.end()
+        return answer
 
-    def write(self, data: bytes) -> None:
-        """Say something."""
-        # uvloop raises where asyncio ignores what is written to a transport that is closed
-        if self.failure is None and not self._transport.is_closing():
-            self._transport.write(data)
+    def write(self, *pieces: bytes) -> None:
+        """Say something, together with all else that is said in this turn of the loop."""
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent += pieces
 
-    async def read(self, count: int, timeout: float) -> list[Reply]:  # noqa: ASYNC109 - see ask
-        """Read so many replies; fewer where the session breaks off, or takes too long."""
-        if len(self._replies) < count and self.failure is None:
-            self._arrived = self._loop.create_future()
-            self._asked_at = self._loop.time()
+    async def read(self, answer: Answer, timeout: float) -> list[Reply]:  # noqa: ASYNC109 - see ask
+        """Wait for an answer; it is shorter where the session breaks off, or takes too long."""
+        if not answer.is_whole:
             timer = self._loop.call_later(timeout, self.fail, f"no reply within {timeout:g} s")
             try:
-                await self._arrived
+                await answer.whole(self._loop)
             finally:
                 timer.cancel()
-                self._arrived = None
-            self.longest_wait = max(self.longest_wait, self._heard_at - self._asked_at)
-        replies, self._replies = self._replies[:count], self._replies[count:]
-        self._wanted = 0
-        return replies
+            waited = self._heard_at - (answer.asked_at or self._heard_at)
+            self.longest_wait = max(self.longest_wait, waited)
+        return answer.replies
 
-    async def drained(self, timeout: float) -> bool:  # noqa: ASYNC109 - see ask
-        """Wait until the server has taken most of what was written; False where that is no use."""
+    async def drained(self, answer: Answer, timeout: float) -> bool:  # noqa: ASYNC109 - see ask
+        """Wait until the server has taken most of what was written; False where that is no use.
+
+        Args:
+            answer: to what is being written; it comes early where the server refuses that.
+        """
+        self._flush()
         try:
             async with asyncio.timeout(timeout):
                 await self._writable.wait()
         except TimeoutError:
             self.fail(f"the server took no data for {timeout:g} s")
-        return self.failure is None and not self._replies
-
-    @property
-    def was_answered(self) -> bool:
-        """Whether replies came already that nobody has read."""
-        return bool(self._replies)
+        return self.failure is None and not answer.replies
 
     def fail(self, reason: str) -> None:
         """End it at once; what is under way learns of it."""
@@ -97,35 +150,41 @@ class Channel(asyncio.Protocol):
             self.failure = reason
             self._transport.abort()
         self._writable.set()
-        self._notify()
+        while self._answers:
+            self._answers.popleft().end()
 
     def close(self) -> None:
         """Close the connection, in order."""
+        self._flush()
         self.failure = self.failure or "closed"
         self._transport.close()
 
-    def _notify(self) -> None:
-        if self._arrived and not self._arrived.done():
-            self._arrived.set_result(None)
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        # uvloop raises where asyncio ignores what is written to a transport that is closed
+        if unsent and self.failure is None and not self._transport.is_closing():
+            self._transport.write(b"".join(unsent))
 
     # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
         """Take what the server says."""
         self._heard_at = self._loop.time()
+        answers = self._answers
         try:
             for reply in self._parser.feed(data):
-                if len(self._replies) >= self._wanted:
+                if not answers:
                     self.fail(f"the server said what nobody had asked for: {reply}")
                     return
-                self._replies.append(reply)
-                self.said_goodbye = self.said_goodbye or reply.code == 421
+                if reply.code == 421 and not self.said_goodbye:
+                    self.said_goodbye = True
+                    self._loop.call_later(_GOODBYE, self.fail, "the server said 421")
+                answers[0].take(reply)
+                if answers[0].is_whole:
+                    answers.popleft()
+                    self._writable.set()  # it may answer a message that is not over: no use to go on
         except MalformedReply as error:
             self.fail(str(error))
-            return
-        if self._wanted and len(self._replies) == self._wanted:
-            self._writable.set()  # an answer to a message that is not over: no use to go on
-            self._notify()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the session is over."""

@@ -12,6 +12,7 @@ from mailer.settings import Settings
 from workers.relays.relay import Relay
 from workers.smtp.connector import Connector, RelayFault
 from workers.smtp.lateness import LEAST, Lateness
+from workers.smtp.runs import Runs
 from workers.smtp.seats import Seats
 from workers.smtp.session import Check, Look, Session
 from workers.smtp.transaction import Envelope, Segment, Transcript
@@ -58,11 +59,14 @@ class Pool:
         self._connect = connector
         self._relay = relay
         self._idle_seconds = idle_seconds
-        self._now = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
         self._unfit: dict[str, float] = {}  # extension → until when it is not used
         self._idle: list[tuple[float, Session]] = []  # the one used last at the end
         self._leaving: set[asyncio.Task[None]] = set()
+        self._open: Session | None = None  # in this turn of the loop, for more than one
         self._lateness = Lateness(late_seconds)
+        self._runs = Runs(relay.connections)
         self._narrow_until = 0.0
 
     def seat(self, urgency: int) -> "Seat":
@@ -85,23 +89,45 @@ class Pool:
             self.seats.narrow()
             self._narrow_until = self._now() + _NARROW_SECONDS
             raise
+        session.holders = session.in_run = 1
         if self._unfit:
             now = self._now()
             for name in [name for name, until in self._unfit.items() if until > now]:
                 session.extensions.pop(name, None)
         return session
 
-    def warm(self) -> Session | None:
-        """Take the session that was used last, if one is still good."""
+    def warm(self, *, alone: bool = False) -> Session | None:
+        """Take the session that others are taking for a run, else the one used last, if it is good.
+
+        Args:
+            alone: nobody else may have it.
+        """
+        if not alone and (session := self._open) and self._has_room(session):
+            session.holders += 1
+            session.in_run += 1
+            return session
         while self._idle:
             _, session = self._idle.pop()
             if session.usable and self._now() - session.born_at < self._relay.connection_seconds:
+                session.holders = session.in_run = 1
+                if not alone and session.takes_runs and self._runs.length > 1:
+                    self._open = session
+                    self._loop.call_soon(self.keep_alone, session)
                 return session
             self._end(session)
         return None
 
+    def keep_alone(self, session: Session) -> None:
+        """Lend a session to nobody besides those who have it."""
+        if self._open is session:
+            self._open = None
+
     def put_back(self, session: Session) -> None:
-        """Keep a session for others."""
+        """Keep a session for others, once all who had it are through."""
+        session.holders -= 1
+        if session.holders:
+            return
+        self.keep_alone(session)
         now = self._now()
         if session.unfit:
             self._unfit |= dict.fromkeys(session.unfit, now + _UNFIT_SECONDS)
@@ -109,6 +135,7 @@ class Pool:
             self._end(session)
             return
         self._lateness.answered(now, session.longest_wait)
+        self._runs.answered(now, session.in_run, session.longest_wait)
         relay = self._relay
         if (
             session.transactions < relay.messages_per_connection
@@ -117,6 +144,11 @@ class Pool:
             self._idle.append((now, session))
         else:
             self._end(session)
+
+    def _has_room(self, session: Session) -> bool:
+        """Whether a run may have one more message."""
+        messages = session.transactions + session.in_run
+        return session.in_run < self._runs.length and messages < self._relay.messages_per_connection
 
     async def close(self) -> None:
         """End the sessions that are not lent."""
@@ -150,6 +182,7 @@ class Pool:
         waits = {seat: seat.waits for seat in seats.taken}
         if late := self._lateness.pick(self._now(), waits)[: seats.spare]:
             seats.set_aside(late)
+            self._runs.pause(self._now())
             log.warning(
                 "a relay's answers are late; others take the turns",
                 relay=self._relay.name,
@@ -217,17 +250,26 @@ class Seat:
         Raises:
             RelayFault: no session could be had.
         """
-        session = self._session = self._pool.warm() or await self._pool.connect()
+        pool, built_for = self._pool, None
+        session = self._session = pool.warm() or await pool.connect()
         while True:
-            envelope, segments = await build(session.extensions)
+            if session.extensions != built_for:
+                built_for = dict(session.extensions)
+                envelope, segments = await build(built_for)
+            if not session.fits_a_run(segments, before_final):
+                if session.holders > 1:
+                    self.leave()
+                    session = self._session = pool.warm(alone=True) or await pool.connect()
+                    continue
+                pool.keep_alone(session)
             check()  # connecting and building may have taken long
             transcript = await session.transact(
                 envelope, *segments, before_final=before_final, look=look
             )
             if session.was_dead(transcript):
                 self.leave()
-                session = self._session = await self._pool.connect()
-            elif not session.stepped_down(transcript):
+                session = self._session = await pool.connect()
+            elif not session.stepped_down(transcript, built_for):
                 return transcript
 
     def leave(self) -> None:

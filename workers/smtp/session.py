@@ -12,6 +12,11 @@ reply of every recipient. It needs as few round trips as the server allows:
 With CHUNKING the session's first message still takes two: a server that offers BDAT without knowing
 it would read the message as commands. Its first line, which is the beginning of a header and no
 command, goes alone and shows whether it does. (``BDAT 0`` has no content, but Postfix refuses it.)
+
+And with CHUNKING several messages may be written at once, before the first of them is answered: a
+run. RSET goes before each but the first of it, for nobody knows in what state one that was refused
+leaves the server. Whether it reads on behind ``BDAT … LAST`` is shown by a RSET, too, behind the
+session's second message.
 """
 
 import asyncio
@@ -19,7 +24,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 
-from workers.smtp.channel import Channel
+from workers.smtp.channel import Answer, Channel
 from workers.smtp.replies import Reply
 from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Envelope, Phase, Segment, Transcript, chunks_of
@@ -30,6 +35,8 @@ _ONE_CHUNK = 64 * 1024  # bytes; a larger message waits for the replies to RCPT 
 _FRESH = 5.0
 _QUIT = 1.0
 _HEADER = re.compile(rb"[!-9;-~]+:[^\r\n]*\r\n")
+_RSET = b"RSET\r\n"
+_PROBED = 5.0  # seconds after the message before
 _UNKNOWN_COMMAND = frozenset({500, 502})
 
 Check = Callable[[], Awaitable[None]]
@@ -48,6 +55,9 @@ class Session:
         unfit: those that turned out not to work as offered.
         transactions: begun so far.
         born_at: when it was connected, by the loop's clock.
+        takes_runs: it was shown that the server takes several messages at once.
+        holders: how many have it from the pool now.
+        in_run: how many have had it since it was idle.
     """
 
     def __init__(
@@ -61,6 +71,8 @@ class Session:
         self.extensions = dict(extensions)
         self.unfit: set[str] = set()
         self.transactions = 0
+        self.takes_runs = False
+        self.holders = self.in_run = 0
         self.born_at = asyncio.get_running_loop().time()
         self._channel = Channel(transport)
         self._timeouts = timeouts
@@ -100,6 +112,8 @@ class Session:
         What reading a segment, ``before_final`` or ``look`` raises comes through. The server has no
         complete message then, and the session is over.
 
+        While others hold the session, only for what `fits_a_run`.
+
         Args:
             before_final: awaited before the last octets of the message leave.
             look: called right before they do, where the server was waited for since the beginning.
@@ -112,9 +126,13 @@ class Session:
             # canceled, or no more to read: what is left of it must not meet the next transaction
             self._channel.fail("the transaction was cut off")
             raise
-        if self._channel.said_goodbye:
+        if self._channel.said_goodbye and not self._channel.awaits_answers:
             self._channel.fail("the server is closing the connection")  # or will, at any moment
         return transcript
+
+    def fits_a_run(self, message: Sequence[Segment], before_final: Check | None) -> bool:
+        """Whether a message goes out in one write, and so may be one of several at once."""
+        return self._takes_chunks and before_final is None and self._one_chunk(message) is not None
 
     async def quit(self) -> None:
         """End the session politely, without waiting for long."""
@@ -139,18 +157,20 @@ class Session:
         mail = transcript.mail
         return transcript.failure is not None if mail is None else mail.code == 421
 
-    def stepped_down(self, transcript: Transcript) -> bool:
+    def stepped_down(self, transcript: Transcript, extensions: Mapping[str, str]) -> bool:
         """Whether the message may go at once in a plainer form, on this very session.
 
         A server that refuses a parameter of MAIL (RFC 5321, section 4.1.1.11) offers an extension
         that it does not have; which one is not said.
+
+        Args:
+            extensions: those with which it was sent.
         """
         mail = transcript.mail
-        if mail is None or mail.code not in {501, 504, 555} or not self.usable:
+        if mail is None or mail.code not in {501, 504, 555} or not self._channel.is_open:
             return False
-        disowned = {"size", "8bitmime", "dsn"} & self.extensions.keys()
-        self._give_up(*disowned)
-        return bool(disowned)
+        self._give_up(*{"size", "8bitmime", "dsn"} & self.extensions.keys())
+        return self.extensions != extensions
 
     async def _transaction(
         self,
@@ -182,11 +202,20 @@ class Session:
 
     async def _in_one_write(self, commands: Sequence[bytes], chunk: bytes) -> Transcript:
         """MAIL, RCPT and the message at once. Where no reply says otherwise, it was delivered."""
-        replies = await self._channel.ask(
-            [*commands, b"BDAT %d LAST\r\n" % len(chunk) + chunk], self._timeouts.final
-        )
+        channel = self._channel
+        reset = [_RSET] if channel.awaits_answers else []
+        answer = channel.expect(len(reset) + len(commands) + 1)
+        channel.write(*reset, *commands, b"BDAT %d LAST\r\n" % len(chunk), chunk)
+        probe = None if self.takes_runs else channel.expect(1)
+        if probe:
+            channel.write(_RSET)
+        replies = (await channel.read(answer, self._timeouts.final))[len(reset) :]
         mail, recipients, final = self._sorted(replies, len(commands))
         failure = self.failure
+        if probe:
+            await self._probed(probe)
+        if not answer.replies and channel.said_goodbye:
+            return Transcript(Phase.MAIL, failure=failure)  # 421 to another: it never came to this
         all_refused = len(recipients) == len(commands) - 1 and not _any_positive(recipients)
         if (mail and not mail.positive) or all_refused:
             await self._reset()
@@ -198,6 +227,13 @@ class Session:
             await self._reset()
         finals = (final,) if final else ()
         return Transcript(Phase.DOT, mail, recipients, finals=finals, failure=failure)
+
+    async def _probed(self, probe: Answer) -> None:
+        """See whether the server has read on behind a message."""
+        replies = await self._channel.read(probe, _PROBED)
+        self.takes_runs = bool(replies) and replies[0].positive
+        if not self.takes_runs:
+            self._give_up("chunking")
 
     async def _in_two_chunks(
         self, commands: Sequence[bytes], chunk: bytes, look: Look
@@ -273,32 +309,31 @@ class Session:
     ) -> tuple[Phase, Sequence[Reply]]:
         """Write the message and the final dot, and read the replies that decide."""
         channel, held = self._channel, b""
-        channel.expect(wanted)
+        answer = channel.expect(wanted)
         async with aclosing(chunks_of(message)) as chunks:
             async for chunk in chunks:
                 if held:
                     channel.write(held)
-                    if not await channel.drained(self._timeouts.block):
+                    if not await channel.drained(answer, self._timeouts.block):
                         break
                 held = chunk
-        if before_final and not channel.was_answered and self.failure is None:
+        if before_final and not answer.replies and self.failure is None:
             await before_final()
-        if channel.was_answered or self.failure:
-            return Phase.DATA, await self._early_refusal(wanted)
+        if answer.replies or self.failure:
+            return Phase.DATA, await self._early_refusal(answer, wanted)
         look()
         # from here on the server may have the message, whatever we hear of it
         channel.write(held + b".\r\n")
-        finals = await channel.read(wanted, self._timeouts.final)
+        finals = await channel.read(answer, self._timeouts.final)
         if any(reply.intermediate for reply in finals):
             channel.fail("the server's replies are out of step with the commands")
             return Phase.DOT, ()
         return Phase.DOT, finals
 
-    async def _early_refusal(self, wanted: int) -> Sequence[Reply]:
+    async def _early_refusal(self, answer: Answer, wanted: int) -> Sequence[Reply]:
         """Take the reply of a server that did not wait for the final dot; the session is over."""
         self._channel.fail("the server answered before the final dot")
-        early = await self._channel.read(wanted, 0.0)
-        return [reply for reply in early if reply.code >= 400][:1] * wanted
+        return [reply for reply in answer.replies if reply.code >= 400][:1] * wanted
 
     async def _end_at_once(self) -> None:
         """End a message that the server takes for nobody (RFC 2920, section 3.1)."""
@@ -310,7 +345,7 @@ class Session:
     async def _reset(self) -> None:
         """Make the session ready for another transaction after a refusal."""
         if self.failure is None:
-            await self._channel.ask([b"RSET\r\n"], self._timeouts.command)
+            await self._channel.ask([_RSET], self._timeouts.command)
 
     def _sorted(
         self, replies: Sequence[Reply], commands: int
