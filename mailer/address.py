@@ -79,7 +79,7 @@ class Address(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def needs_smtputf8(self) -> bool:
         """Whether the local part has other characters than ASCII (RFC 6531)."""
-        return not self.email.rpartition("@")[0].isascii()
+        return not (self.email.isascii() or self.email.rpartition("@")[0].isascii())
 
     @property
     def wire(self) -> str:
@@ -110,11 +110,10 @@ class Group(NamedTuple):
 
 def mailboxes_of(entries: "Iterable[Address | Group]") -> tuple[Address, ...]:
     """List the mailboxes of an address list, those of its groups as well."""
-    return tuple(
-        mailbox
-        for entry in entries
-        for mailbox in (entry.members if isinstance(entry, Group) else (entry,))
-    )
+    mailboxes: list[Address] = []
+    for entry in entries:
+        mailboxes += entry.members if isinstance(entry, Group) else (entry,)
+    return tuple(mailboxes)
 
 
 def forbidden_in_headers(text: str) -> str | None:
@@ -179,6 +178,7 @@ def _fault(email: str) -> str | None:
     return reason
 
 
+@lru_cache(maxsize=4096)  # there are few, compared with addresses
 def _is_domain(domain: str) -> bool:
     try:
         ascii_domain = domain_to_ascii(domain)

@@ -10,7 +10,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -19,7 +19,7 @@ from celery.events.event import get_exchange
 from celery.utils.time import utcoffset
 from kombu.entity import TRANSIENT_DELIVERY_MODE
 
-from mailer.job import Decision, JobState
+from mailer.job import Attempt, Decision, JobState
 from mailer.store.agenda import Assignment, Result
 
 log = structlog.get_logger()
@@ -27,7 +27,7 @@ NAME = "mailer.email"
 _AGAIN = {Decision.RETRY, Decision.PAUSE, Decision.INTERRUPTED}
 _KEPT = 7.0  # seconds from the start, for which events are kept; Flower asks every five
 _EVERY = 0.2  # seconds between messages of events
-_MOST_WAITING = 20_000  # events kept while the broker is away or nobody asks; the oldest go
+_MOST_WAITING = 20_000  # news kept while the broker is away or nobody asks; the oldest go
 _ADDRESS = re.compile(r"[^\s<>\"'()\[\],;:]+@[^\s<>\"'()\[\],;:]+")
 
 
@@ -53,44 +53,24 @@ class TaskEvents:
             "pid": os.getpid(),
             "utcoffset": utcoffset(),
         }
-        self._waiting: deque[dict[str, Any]] = deque(maxlen=_MOST_WAITING)
+        self._news: deque[_Begun | _Ended | _Canceled] = deque(maxlen=_MOST_WAITING)
 
     def began(self, jobs: Sequence[Assignment]) -> None:
         """Announce jobs that this worker has begun."""
-        if not self._are_kept:
-            return
-        now = time.time()
-        for job in jobs:
-            uuid = job.lease.job_id
-            self._add("task-received", uuid, now, args="", kwargs="", retries=job.tries)
-            self._add("task-started", uuid, now)
+        if self._are_kept:
+            now = time.time()
+            self._news += [_Begun(now, job.lease.job_id, job.tries) for job in jobs]
 
     def ended(self, result: Result) -> None:
         """Announce what became of an attempt."""
-        now, uuid, attempt = time.time(), result.lease.job_id, result.attempt
-        if attempt is None or not self._are_kept:
-            return
-        reply = _ADDRESS.sub("<address>", attempt.reply or "")
-        runtime = (attempt.ended_at or attempt.started_at) - attempt.started_at
-        if result.state in {JobState.SENT, JobState.PARTIALLY_SENT}:
-            told = {"result": f"{result.state}: {reply}", "runtime": runtime.total_seconds()}
-            # what an earlier attempt said is over
-            self._add("task-succeeded", uuid, now, **told, eta=None, exception=None)
-        elif attempt.decision in _AGAIN and attempt.next_attempt_at:
-            eta = attempt.next_attempt_at.isoformat(timespec="seconds")
-            told = {"exception": reply, "traceback": None, "retries": result.tries, "eta": eta}
-            self._add("task-retried", uuid, now, **told)
-        else:
-            self._add("task-failed", uuid, now, exception=reply, traceback=None, eta=None)
+        if self._are_kept and result.attempt:
+            self._news.append(_Ended(time.time(), result, result.attempt))
 
     def canceled(self, ids: Sequence[str]) -> None:
         """Announce jobs that will not be sent."""
-        if not self._are_kept:
-            return
-        now = time.time()
-        for job_id in ids:
-            told = {"terminated": False, "signum": None, "expired": False}
-            self._add("task-revoked", job_id, now, **told, eta=None)
+        if self._are_kept:
+            now = time.time()
+            self._news += [_Canceled(now, job_id) for job_id in ids]
 
     async def keep_publishing(self) -> None:
         """Publish what has collected; runs until it is canceled."""
@@ -99,7 +79,7 @@ class TaskEvents:
             await self.publish()
             if not self._wanted() and time.monotonic() > self._kept_until:
                 self._are_kept = False
-                self._waiting.clear()
+                self._news.clear()
             else:
                 self._are_kept = True
 
@@ -107,26 +87,25 @@ class TaskEvents:
         """Publish what has collected. Events are news, not records: on failure they may go."""
         if not self._wanted():
             return
-        events = list(self._waiting)
-        self._waiting.clear()
-        if events:
+        news = list(self._news)
+        self._news.clear()
+        if news:
             try:
-                await asyncio.to_thread(self._publish, events)
+                await asyncio.to_thread(self._publish, news)
             except Exception as error:  # noqa: BLE001 - the broker client raises what it likes
-                log.warning("events not published", events=len(events), reason=repr(error))
-                self._waiting = deque([*events, *self._waiting], _MOST_WAITING)
+                log.warning("events not published", events=len(news), reason=repr(error))
+                self._news = deque([*news, *self._news], _MOST_WAITING)
 
-    def _add(self, kind: str, uuid: str, now: float, **fields: Any) -> None:
-        event = {"type": kind, "uuid": uuid, "timestamp": now, **fields, **self._common}
-        self._waiting.append(event)
-
-    def _publish(self, events: list[dict[str, Any]]) -> None:
+    def _publish(self, news: Sequence["_Begun | _Ended | _Canceled"]) -> None:
         """Publish one message for all of them, as Celery's own workers do ("task-multi").
 
         Not by Celery's dispatcher: its way through kombu costs four times as much an event.
         """
-        for event in events:
-            event["clock"] = self._app.clock.forward()
+        events = []
+        for item in news:
+            for fields in item.events():
+                clock = self._app.clock.forward()
+                events.append({**fields, "timestamp": item.at, "clock": clock, **self._common})
         with self._app.producer_pool.acquire(block=True) as producer:
             exchange = get_exchange(producer.connection, self._app.conf.event_exchange)
             producer.publish(
@@ -140,3 +119,46 @@ class TaskEvents:
                 headers={"hostname": self._common["hostname"]},
                 retry=False,
             )
+
+
+class _Begun(NamedTuple):
+    at: float
+    job_id: str
+    tries: int
+
+    def events(self) -> list[dict[str, Any]]:
+        received = {"type": "task-received", "uuid": self.job_id, "args": "", "kwargs": ""}
+        started = {"type": "task-started", "uuid": self.job_id}
+        return [{**received, "retries": self.tries}, started]
+
+
+class _Ended(NamedTuple):
+    at: float
+    result: Result
+    attempt: Attempt
+
+    def events(self) -> list[dict[str, Any]]:
+        return [{"uuid": self.result.lease.job_id, **self._told()}]
+
+    def _told(self) -> dict[str, Any]:
+        result, attempt = self.result, self.attempt
+        reply = _ADDRESS.sub("<address>", attempt.reply or "")
+        if result.state in {JobState.SENT, JobState.PARTIALLY_SENT}:
+            runtime = (attempt.ended_at or attempt.started_at) - attempt.started_at
+            told = {"result": f"{result.state}: {reply}", "runtime": runtime.total_seconds()}
+            # what an earlier attempt said is over
+            return {"type": "task-succeeded", **told, "eta": None, "exception": None}
+        if attempt.decision in _AGAIN and attempt.next_attempt_at:
+            told = {"exception": reply, "traceback": None, "retries": result.tries}
+            eta = attempt.next_attempt_at.isoformat(timespec="seconds")
+            return {"type": "task-retried", **told, "eta": eta}
+        return {"type": "task-failed", "exception": reply, "traceback": None, "eta": None}
+
+
+class _Canceled(NamedTuple):
+    at: float
+    job_id: str
+
+    def events(self) -> list[dict[str, Any]]:
+        told = {"terminated": False, "signum": None, "expired": False, "eta": None}
+        return [{"type": "task-revoked", "uuid": self.job_id, **told}]

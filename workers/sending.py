@@ -194,7 +194,10 @@ class Sender:
 
     def _learn(self, parcel: Parcel, outcome: Outcome) -> None:
         """Send less to those who said so, and a little more to those who took a message."""
-        relay, paced = f"relay {parcel.relay}", bool(self.limiter.paces)
+        paced = bool(self.limiter.paces)
+        if not paced and all(j.verdict is Verdict.ACCEPTED for j in outcome.judgements):
+            return
+        relay = f"relay {parcel.relay}"
         slower, faster = dict[str, str](), set[str]()
         for recipient, judgement in zip(parcel.recipients, outcome.judgements, strict=True):
             if judgement.verdict is Verdict.THROTTLED:

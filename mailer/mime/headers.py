@@ -62,9 +62,9 @@ def unstructured(name: str, value: str, *, utf8: bool = False) -> str:
     Every space of it survives; what ASCII can't hold becomes encoded words (RFC 2047, 5 (1)),
     and so does what would be taken for an encoded word, or lost at either end of the field.
     """
-    _refuse_controls(name, value)
     if _is_plain(name, value):
         return f"{name}: {value}\r\n"
+    _refuse_controls(name, value)
     tokens = split(value)
     start, end = _span_to_encode(value, tokens, MAX_LINE - len(name) - 2, utf8=utf8)
     if start < end:
@@ -78,9 +78,9 @@ def verbatim(name: str, value: str) -> str:
     Raises:
         CannotBuild: if it is not ASCII, or has no space where a line must end.
     """
-    _refuse_controls(name, value)
     if _is_plain(name, value):
         return f"{name}: {value}\r\n"
+    _refuse_controls(name, value)
     if not value.isascii():
         raise CannotBuild(f"the header {name} can't hold {_first_other(value)!a}: it is ASCII only")
     tokens = split(value.replace("\t", " ").strip(" "))
@@ -100,7 +100,7 @@ def date(seconds: int) -> str:
 
 
 def _is_plain(name: str, value: str) -> bool:
-    """Whether a value fits on one line as it is, which most do."""
+    """Whether a value fits on one line as it is, which most do; no control character does."""
     return len(name) + len(value) + 2 <= FOLD_AT and _PLAIN.fullmatch(value) is not None
 
 

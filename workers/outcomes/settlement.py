@@ -22,7 +22,8 @@ _STATES = {
     Verdict.SUPPRESSED: RecipientState.SUPPRESSED,
 }
 # what is unknown is tried again, unless it must not be sent twice
-_IN_DOUBT = {False: RecipientState.DEFERRED, True: RecipientState.UNCONFIRMED}
+_TWICE = {**_STATES, Verdict.UNKNOWN: RecipientState.DEFERRED}
+_ONCE = {**_STATES, Verdict.UNKNOWN: RecipientState.UNCONFIRMED}
 _ENDS = {
     JobState.FAILED: Decision.FAIL,
     JobState.PARTIALLY_SENT: Decision.FAIL,
@@ -67,8 +68,9 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances, tried: Seque
     once = job.head.delivery == "at-most-once"
     judged = dict(zip(tried, outcome.judgements, strict=True))
     recipients = _after(job.recipients, judged, once=once)
-    left = {r.address for r in recipients if r.state in _OPEN and r.address in tried}
-    others = [r for r in recipients if r.state in _OPEN and r.address not in tried]
+    still_open = [r for r in recipients if r.state in _OPEN]
+    left = {r.address for r in still_open if r.address in tried}
+    others = [r for r in still_open if r.address not in tried]
     step = _next_step(job, outcome, given) if left else _done(outcome)
     reason = outcome.reason
     if step.gives_up:
@@ -247,7 +249,7 @@ def _after(
     recipients: Sequence[Recipient], judged: Mapping[str, Judgement], *, once: bool
 ) -> tuple[Recipient, ...]:
     """Apply the judgements to those they are about."""
-    states = {**_STATES, Verdict.UNKNOWN: _IN_DOUBT[once]}
+    states = _ONCE if once else _TWICE
     after = []
     for recipient in recipients:
         judgement = judged.get(recipient.address) if recipient.state in _OPEN else None
