@@ -16,6 +16,7 @@ from contenders.contender import Contender, Trial
 from mailer.testing.processes import ProcessFailed, WorkerProcess
 
 LAYOUT = 2  # worker processes; what delivers most on two cores
+BATCH = 250  # jobs in one Celery task; the default of 100 delivers some 5 % less
 SINGLES = 0.25  # the share of the emails that are enqueued one by one
 _SCRIPT = Path(__file__).parents[1] / "producer.py"
 
@@ -46,6 +47,7 @@ def workers(
     environment = {
         "MAILER_REDIS_URL": redis_url or stage.redis.url,
         "MAILER_RELAY_URL": stage.sink.url,
+        "MAILER_BATCH_SIZE": str(BATCH),
         **{f"MAILER_{name.upper()}": value for name, value in settings.items()},
     }
     started = [
@@ -92,5 +94,5 @@ OURS = Contender(
     play=play,
     live=live,
     produce=produce,
-    note=f"{LAYOUT} worker processes",
+    note=f"{LAYOUT} worker processes, MAILER_BATCH_SIZE={BATCH}",
 )
