@@ -124,6 +124,7 @@ class Session(asyncio.Protocol):
         self._last = False  # the chunk is the last one of its message
         self._data = False
         self._leaves = False
+        self._hangs = False
         self._recipients: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -139,7 +140,7 @@ class Session(asyncio.Protocol):
         data = self._rest + data if self._rest else data
         replies: list[bytes] = []
         at, end, wait = 0, len(data), 0.0
-        while at < end:
+        while at < end and not self._hangs:
             if self._left >= 0:
                 taken = min(self._left, end - at)
                 at += taken
@@ -200,6 +201,7 @@ class Session(asyncio.Protocol):
             replies.append(b"554 5.5.1 No valid recipients\r\n")
             return 0.0
         if any(map(self._manners.hangs, recipients)):
+            self._hangs = True  # it reads no further: a server answers in order
             return 0.0
         self._count(MESSAGES)
         if self._times:
