@@ -26,8 +26,9 @@ _PORT_TRIES = 5
 _PING_SECONDS = 1.0  # a server that is there answers at once; one that is not must not hold us up
 _PAUSE_SECONDS = 0.005  # between two tries to reach a server that does not listen yet
 _STOP_SECONDS = 10.0
-# A server that was built with glibc's malloc, as that of the wheel, allocates many small pieces in
-# one step, and glibc keeps but seven of a size at hand: with all of them it needs 15 to 20 % less time.
+# For a server that was built with glibc's malloc, as that of the wheel is. A step allocates many
+# small pieces, and glibc keeps but seven of a size at hand; with all of them, the server needs 15
+# to 20 % less time.
 _MALLOC = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=65535"}
 
 

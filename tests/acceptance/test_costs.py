@@ -11,8 +11,9 @@ from mailer import JobState
 
 EMAILS = 200
 TEXT = "A letter of some lines.\n" * 40
-# Bytes to the relay per email: MAIL, RCPT, BDAT and the message, whose text has 1,000.
-OCTETS = 1370
+# Bytes to the relay per email: MAIL, RCPT, BDAT and the message, whose text has 1,000; and where
+# several go in one write, RSET.
+OCTETS = 1376
 # Of the Lua steps: a batch is claimed and begun at once, and results are recorded in groups. A step
 # for each email would be one more; on a slow machine groups are small.
 STEPS = 0.6
@@ -50,6 +51,6 @@ def test_an_email_costs_few_bytes_and_few_steps(system, sink):
     assert counters["messages"] == EMAILS
     # what is said once on each of ten connections is but little of it
     assert 0.97 * OCTETS < counters["bytes"] / EMAILS <= OCTETS
-    # each message was written at once, and read in a piece or two
+    # each message was written at once, if not several, and read in a piece or two
     assert counters["reads"] <= 2.2 * EMAILS
     assert steps / EMAILS <= STEPS

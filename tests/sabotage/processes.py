@@ -10,6 +10,8 @@ _QUARANTINE = "tests/unit/workers/test_quarantine.py::"
 _SETTLEMENT = "tests/unit/workers/test_settlement.py::"
 _SLOW = "test_a_job_that_was_lost_while_its_server_was_slow_is_cut_off"
 _ONCE = "tests/integration/test_at_most_once.py::"
+_REFUSED = "rcpt-550 5.1.1 nobody-rcpt-refused-amid"
+_RUNS = "tests/unit/workers/test_runs.py::"
 
 STEPS = (
     Step(
@@ -183,6 +185,46 @@ STEPS = (
             f"{_SETTLEMENT}test_a_crash_is_counted_and_one_too_many_ends_the_job[last-]",
             f"{_QUARANTINE}test_who_may_have_the_message_of_a_process_that_died_is_in_doubt",
         ),
+    ),
+    Step(
+        "run: the RSET between its messages",
+        "a message could go out with the sender and the recipients of one that was refused",
+        "workers/smtp/session.py",
+        "[_RSET] if channel.awaits_answers else []",
+        "[]",
+        (f"{_RUNS}test_a_refusal_within_a_run_is_of_one_message_only[asyncio-{_REFUSED}]",),
+    ),
+    Step(
+        "run: that a message of several writes has its session alone",
+        "the commands of one message would get into the midst of another",
+        "workers/smtp/pool.py",
+        "if session.holders > 1:",
+        "if False:",
+        (f"{_RUNS}test_what_needs_several_writes_has_a_session_for_itself[asyncio]",),
+    ),
+    Step(
+        "run: that nobody joins a message of several writes",
+        "likewise",
+        "workers/smtp/pool.py",
+        "                pool.keep_alone(session)\n",
+        "",
+        (f"{_RUNS}test_nobody_joins_a_message_of_several_writes[asyncio]",),
+    ),
+    Step(
+        "run: what a 421 to one message says of those behind it",
+        "they would be in doubt, and reported so, although the server never came to them",
+        "workers/smtp/session.py",
+        "if mail is None and channel.said_goodbye:",
+        "if False:",
+        (f"{_RUNS}test_what_comes_behind_a_421_goes_at_once_over_another_connection[asyncio]",),
+    ),
+    Step(
+        "run: the look whether a server reads on behind a message",
+        "all but the first message of each run would be lost on it, and in doubt after ten minutes",
+        "workers/smtp/session.py",
+        '        if not self.takes_runs:\n            self._give_up("chunking")\n',
+        "        self.takes_runs = True\n",
+        (f"{_RUNS}test_a_server_that_forgets_what_stands_behind_a_message_gets_no_runs[asyncio]",),
     ),
     Step(
         "quarantine: which jobs belong there",

@@ -182,7 +182,7 @@ class Channel(asyncio.Protocol):
                 answers[0].take(reply)
                 if answers[0].is_whole:
                     answers.popleft()
-                    self._writable.set()  # it may answer a message that is not over: no use to go on
+                    self._writable.set()  # where that message is not over, it's no use to go on
         except MalformedReply as error:
             self.fail(str(error))
 

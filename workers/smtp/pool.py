@@ -240,7 +240,8 @@ class Seat:
         """Run one transaction, on a warm session or a new one.
 
         Again at once where the server was through with the warm session before it heard of us, and
-        where it does not know what it offered: in both it has nothing of the message.
+        where it does not know what it offered: in both it has nothing of the message. On another
+        session, too, where others take this one for a run, and the message must have it alone.
 
         Args:
             build: called for each try, as another session may offer less.
@@ -253,9 +254,10 @@ class Seat:
         pool, built_for = self._pool, None
         session = self._session = pool.warm() or await pool.connect()
         while True:
-            if session.extensions != built_for:
-                built_for = dict(session.extensions)
-                envelope, segments = await build(built_for)
+            extensions = dict(session.extensions)
+            if extensions != built_for:
+                envelope, segments = await build(extensions)
+                built_for = extensions
             if not session.fits_a_run(segments, before_final):
                 if session.holders > 1:
                     self.leave()
@@ -269,7 +271,7 @@ class Seat:
             if session.was_dead(transcript):
                 self.leave()
                 session = self._session = await pool.connect()
-            elif not session.stepped_down(transcript, built_for):
+            elif not session.stepped_down(transcript, extensions):
                 return transcript
 
     def leave(self) -> None:

@@ -1,9 +1,11 @@
-"""How many messages a relay is given at once: as many as it answers before that makes a difference."""
+"""How many messages a relay is given at once: as many as it answers soon.
 
-# Seconds. Each connection's run is one message after the other for the server, where as many
-# connections would be side by side. It does no harm while the answer comes sooner than this
-# process could make use of it: at 20 connections and 5 ms that is 4,000 messages a second.
-_SOON = 0.005
+A server takes the messages of a run one after the other, where it would take those of as many
+connections side by side. That does no harm while the answer comes sooner than this process can make
+use of it: with 20 connections and 5 ms, at 4,000 messages a second.
+"""
+
+_SOON = 0.005  # seconds
 _LATE = 0.02
 _PAUSE = 600.0  # for which a relay that left messages unanswered gets them one by one
 

@@ -214,8 +214,8 @@ class Session:
         failure = self.failure
         if probe:
             await self._probed(probe)
-        if not answer.replies and channel.said_goodbye:
-            return Transcript(Phase.MAIL, failure=failure)  # 421 to another: it never came to this
+        if mail is None and channel.said_goodbye:  # 421, to another: it never came to this one
+            return Transcript(Phase.MAIL, failure=failure)
         all_refused = len(recipients) == len(commands) - 1 and not _any_positive(recipients)
         if (mail and not mail.positive) or all_refused:
             await self._reset()

@@ -17,7 +17,7 @@ PATIENCE = Timeouts(command=20.0, data=20.0, block=20.0, final=20.0)
 
 def pytest_asyncio_loop_factories(config, item):
     """Run what uses sockets on both loops: workers prefer uvloop, which differs at the edges."""
-    if item.path.name in {"test_session.py", "test_pool.py", "test_fetching.py"}:
+    if item.path.name in {"test_session.py", "test_pool.py", "test_runs.py", "test_fetching.py"}:
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
 
