@@ -54,12 +54,13 @@ class Channel(asyncio.Protocol):
         failure: why nothing more can be said, or None.
         longest_wait: seconds until the replies came that took longest, since it was set to 0.
         said_goodbye: the server said 421 to something (RFC 5321, section 3.8).
+        is_overdue: it failed because an answer did not come in time.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.failure: str | None = None
         self.longest_wait = 0.0
-        self.said_goodbye = False
+        self.said_goodbye = self.is_overdue = False
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._parser = ReplyParser()
@@ -121,7 +122,7 @@ class Channel(asyncio.Protocol):
     async def read(self, answer: Answer, timeout: float) -> list[Reply]:  # noqa: ASYNC109 - see ask
         """Wait for an answer; it is shorter where the session breaks off, or takes too long."""
         if not answer.is_whole:
-            timer = self._loop.call_later(timeout, self.fail, f"no reply within {timeout:g} s")
+            timer = self._loop.call_later(timeout, self._give_up, timeout)
             try:
                 await answer.whole(self._loop)
             finally:
@@ -158,6 +159,10 @@ class Channel(asyncio.Protocol):
         self._flush()
         self.failure = self.failure or "closed"
         self._transport.close()
+
+    def _give_up(self, timeout: float) -> None:
+        self.is_overdue = self.failure is None
+        self.fail(f"no reply within {timeout:g} s")
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []

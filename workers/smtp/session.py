@@ -229,10 +229,12 @@ class Session:
         return Transcript(Phase.DOT, mail, recipients, finals=finals, failure=failure)
 
     async def _probed(self, probe: Answer) -> None:
-        """See whether the server has read on behind a message."""
-        replies = await self._channel.read(probe, _PROBED)
-        self.takes_runs = bool(replies) and replies[0].positive
-        if not self.takes_runs:
+        """See whether the server has read on behind a message; one that hangs up doesn't tell."""
+        channel = self._channel
+        replies = await channel.read(probe, _PROBED)
+        self.takes_runs = _any_positive(replies)
+        refused = bool(replies) and not self.takes_runs and not channel.said_goodbye
+        if refused or channel.is_overdue:
             self._give_up("chunking")
 
     async def _in_two_chunks(

@@ -220,6 +220,21 @@ async def test_a_server_that_forgets_what_stands_behind_a_message_gets_no_runs(
     assert server.state.connections == 2, "the second one goes by DATA"
 
 
+async def test_a_server_that_hangs_up_behind_the_second_message_may_take_runs_all_the_same(
+    connector, monkeypatch
+):
+    monkeypatch.setattr(runs, "_SOON", 60.0)
+    options = Options(extensions=CHUNKING, faults=[go_away("rset", times=2)])
+    async with SmtpServer(options) as server:
+        server.state.commands = []
+        pool = Pool(connector(server.port, connections=1), idle_seconds=30.0)
+        transcripts = [await send(pool, f"m-{i}") for i in range(8)]
+        await pool.close()
+    assert set(verdicts(transcripts)) == {Verdict.ACCEPTED}
+    assert arrived(server) == [f"m-{i}" for i in range(8)]
+    assert "DATA" not in server.state.commands
+
+
 async def test_a_connection_gets_no_more_messages_than_its_relay_allows(pooled):
     async with pooled(messages_per_connection=7) as (server, pool):
         transcripts = await many(pool, 100, "m")
