@@ -1,7 +1,10 @@
 """The pages of the documentation: their snippets and tables."""
 
+import os
 import re
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
@@ -70,3 +73,20 @@ def named(text: str) -> list[str]:
 
 def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in text.splitlines()[2:]]
+
+
+def run_as_application(
+    code: str, settings: Mapping[str, str], folder: Path, timeout: float = 60
+) -> str:
+    """Run a snippet in a process of its own, where a warning is an error; returns what it says."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, **settings},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

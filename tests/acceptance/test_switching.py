@@ -3,11 +3,9 @@
 import ast
 import asyncio
 import inspect
-import os
 import shlex
 import smtplib
 import ssl
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -25,7 +23,7 @@ from django.core.mail import EmailMultiAlternatives
 from django.test import override_settings
 from django.utils import timezone
 from flask import Flask
-from pages import named, rows, snippets, table
+from pages import named, rows, run_as_application, snippets, table
 from web import UvicornProcess, ask
 
 from mailer import AsyncMailer, Email, load_settings
@@ -75,21 +73,12 @@ def _fresh(world, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(world) -> Callable[..., str]:
+def run(world, tmp_path) -> Callable[..., str]:
     """Run code as an application's."""
 
     def run(code: str, **settings: str) -> str:
         code = code.replace(LOCAL, f'"localhost", {world.smtp.port}')
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code],
-            env={**os.environ, **world.settings, **settings},
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return run_as_application(code, world.settings | settings, tmp_path, timeout=30)
 
     return run
 

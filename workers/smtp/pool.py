@@ -258,16 +258,20 @@ class Seat:
             if extensions != built_for:
                 envelope, segments = await build(extensions)
                 built_for = extensions
-            if not session.fits_a_run(segments, before_final):
+            chunk = session.one_write(segments, before_final)
+            if chunk is None:
                 if session.holders > 1:
                     self.leave()
                     session = self._session = pool.warm(alone=True) or await pool.connect()
                     continue
                 pool.keep_alone(session)
             check()  # connecting and building may have taken long
-            transcript = await session.transact(
-                envelope, *segments, before_final=before_final, look=look
-            )
+            if chunk is None:
+                transcript = await session.transact(
+                    envelope, *segments, before_final=before_final, look=look
+                )
+            else:
+                transcript = await session.transact_at_once(envelope, chunk)
             if session.was_dead(transcript):
                 self.leave()
                 session = self._session = await pool.connect()

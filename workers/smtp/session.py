@@ -110,29 +110,25 @@ class Session:
         """Run one mail transaction. Never raises for what the server does; see the transcript.
 
         What reading a segment, ``before_final`` or ``look`` raises comes through. The server has no
-        complete message then, and the session is over.
-
-        While others hold the session, only for what `fits_a_run`.
+        complete message then, and the session is over. Nobody else may hold it.
 
         Args:
             before_final: awaited before the last octets of the message leave.
             look: called right before they do, where the server was waited for since the beginning.
         """
-        self.transactions += 1
-        self._channel.longest_wait = 0.0
-        try:
-            transcript = await self._transaction(envelope, message, before_final, look)
-        except BaseException:
-            # canceled, or no more to read: what is left of it must not meet the next transaction
-            self._channel.fail("the transaction was cut off")
-            raise
-        if self._channel.said_goodbye and not self._channel.awaits_answers:
-            self._channel.fail("the server is closing the connection")  # or will, at any moment
-        return transcript
+        return await self._run(self._transaction(envelope, message, before_final, look))
 
-    def fits_a_run(self, message: Sequence[Segment], before_final: Check | None) -> bool:
-        """Whether a message goes out in one write, and so may be one of several at once."""
-        return self._takes_chunks and before_final is None and self._one_chunk(message) is not None
+    async def transact_at_once(self, envelope: Envelope, chunk: bytes) -> Transcript:
+        """Run one mail transaction in one write, though others may hold the session: see there.
+
+        Args:
+            chunk: what `one_write` gave right now.
+        """
+        return await self._run(self._in_one_write(envelope.commands(self.extensions), chunk))
+
+    def one_write(self, message: Sequence[Segment], before_final: Check | None) -> bytes | None:
+        """Join a message that goes out in one write, so that it may be one of a run."""
+        return self._one_chunk(message) if self._takes_chunks and before_final is None else None
 
     async def quit(self) -> None:
         """End the session politely, without waiting for long."""
@@ -171,6 +167,19 @@ class Session:
             return False
         self._give_up(*{"size", "8bitmime", "dsn"} & self.extensions.keys())
         return self.extensions != extensions
+
+    async def _run(self, transaction: Awaitable[Transcript]) -> Transcript:
+        self.transactions += 1
+        self._channel.longest_wait = 0.0
+        try:
+            transcript = await transaction
+        except BaseException:
+            # canceled, or no more to read: what is left of it must not meet the next transaction
+            self._channel.fail("the transaction was cut off")
+            raise
+        if self._channel.said_goodbye and not self._channel.awaits_answers:
+            self._channel.fail("the server is closing the connection")  # or will, at any moment
+        return transcript
 
     async def _transaction(
         self,

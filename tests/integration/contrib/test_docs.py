@@ -2,14 +2,11 @@
 
 import inspect
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from pages import named, rows, snippets, table
+from pages import named, rows, run_as_application, snippets, table
 
 from mailer import Mailer, load_settings
 from mailer.contrib.flask import Message
@@ -33,20 +30,7 @@ print(json.dumps(db.execute("SELECT error FROM outbox WHERE error IS NOT NULL").
 def run(redis_server, key_prefix, tmp_path):
     settings = {"MAILER_REDIS_URL": redis_server.url, "MAILER_KEY_PREFIX": key_prefix}
 
-    def run(code: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code],
-            env={**os.environ, **settings},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
+    return lambda code: run_as_application(code, settings, tmp_path)
 
 
 @pytest.fixture
