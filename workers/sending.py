@@ -195,7 +195,7 @@ class Sender:
     def _learn(self, parcel: Parcel, outcome: Outcome) -> None:
         """Send less to those who said so, and a little more to those who took a message."""
         paced = bool(self.limiter.paces)
-        if not paced and all(j.verdict is Verdict.ACCEPTED for j in outcome.judgements):
+        if not paced and outcome.taken_by_all:
             return
         relay = f"relay {parcel.relay}"
         slower, faster = dict[str, str](), set[str]()

@@ -84,6 +84,7 @@ class Outcome(msgspec.Struct, frozen=True):
         rule: likewise, the rule.
         relay_fault: why the relay must be paused, or None.
         at_once: another try need not wait: the server had hardly come to the message.
+        taken_by_all: nobody was turned away, as mostly.
     """
 
     phase: Phase | None
@@ -93,6 +94,7 @@ class Outcome(msgspec.Struct, frozen=True):
     rule: Rule
     relay_fault: str | None = None
     at_once: bool = False
+    taken_by_all: bool = False
 
 
 class _Word(msgspec.Struct, frozen=True):
@@ -105,9 +107,12 @@ class _Word(msgspec.Struct, frozen=True):
 
 def classify(transcript: Transcript, recipients: int, rules: Sequence[Rule] = RULES) -> Outcome:
     """Judge a transaction with that many recipients."""
-    if word := _taken_by_all(transcript, recipients, rules):
-        said = word.judgement
-        return Outcome(word.phase, [said] * recipients, word.reply, said.reply, said.rule)
+    if _taken_by_all(transcript, recipients):  # there is no more to weigh
+        final = transcript.finals[0]
+        reason = str(final)
+        said = Judgement(Verdict.ACCEPTED, reason, ACCEPTED)
+        judgements = [said] * recipients
+        return Outcome(Phase.DOT, judgements, final, reason, ACCEPTED, taken_by_all=True)
     for phase, reply in transcript.heard:
         taken = reply.intermediate if phase is Phase.DATA else reply.positive
         if not taken and (rule := find(rules, phase, reply)).action is Action.RELAY_FAULT:
@@ -127,15 +132,15 @@ def classify(transcript: Transcript, recipients: int, rules: Sequence[Rule] = RU
     )
 
 
-def _taken_by_all(transcript: Transcript, recipients: int, rules: Sequence[Rule]) -> _Word | None:
-    """Give the one word on all where nobody objected, as mostly: there is no more to weigh."""
-    final, mail = transcript.final, transcript.mail
-    if transcript.lmtp or not (final and final.positive and mail and mail.positive):
-        return None
-    taken = len(transcript.recipients) == recipients and all(
-        reply.positive for reply in transcript.recipients
-    )
-    return _judged(Phase.DOT, final, transcript, rules) if taken else None
+def _taken_by_all(transcript: Transcript, recipients: int) -> bool:
+    """Whether the server objected to nothing, as mostly, and has one word on all."""
+    if transcript.lmtp or len(transcript.recipients) != recipients or not transcript.finals:
+        return False
+    said = (transcript.mail, *transcript.recipients, transcript.finals[0])
+    for reply in said:
+        if reply is None or not reply.positive:
+            return False
+    return True
 
 
 def broken_relay(phase: Phase, reply: Reply | None, reason: str, recipients: int) -> Outcome:

@@ -65,6 +65,12 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances, tried: Seque
     Args:
         tried: their addresses, in the order of the outcome's judgements.
     """
+    if outcome.taken_by_all and len(tried) == len(job.recipients):  # as mostly
+        taken = tuple(
+            [Recipient(r.address, RecipientState.ACCEPTED, outcome.reason) for r in job.recipients]
+        )
+        attempt = _attempt(job, outcome, given, Decision.SENT)
+        return Result(job.lease, JobState.SENT, ENDED, job.tries + 1, taken, attempt)
     once = job.head.delivery == "at-most-once"
     judged = dict(zip(tried, outcome.judgements, strict=True))
     recipients = _after(job.recipients, judged, once=once)
@@ -85,7 +91,23 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances, tried: Seque
         due, because = job.expires_ms, "it expires then"
     state = JobState.DEFERRED if due else end_of(recipients)
     decision = step.decision if step is _KEPT_BACK else _ENDS.get(state, step.decision)
-    attempt = Attempt(
+    attempt = msgspec.structs.replace(
+        _attempt(job, outcome, given, decision),
+        reply=reason,
+        replies=_other_replies(outcome, tried),
+        next_attempt_at=at(given.now_ms if due == NOW else due) if due else None,
+        because=because if due else None,
+    )
+    bad = tuple(a for a, j in zip(tried, outcome.judgements, strict=True) if j.bad_address)
+    return Result(job.lease, state, due, tries, recipients, attempt, bad_addresses=bad)
+
+
+def _attempt(
+    job: Assignment, outcome: Outcome, given: Circumstances, decision: Decision
+) -> Attempt:
+    """Give the attempt as far as its outcome tells."""
+    decisive = outcome.decisive
+    return Attempt(
         n=job.tries + 1,
         started_at=at(job.begun_ms),
         ended_at=at(given.now_ms),
@@ -93,16 +115,11 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances, tried: Seque
         worker=given.worker,
         relay=given.relay,
         phase=outcome.phase,
-        code=outcome.decisive.code if outcome.decisive else None,
-        enhanced_code=outcome.decisive.enhanced_code if outcome.decisive else None,
-        reply=reason,
+        code=decisive.code if decisive else None,
+        enhanced_code=decisive.enhanced_code if decisive else None,
+        reply=outcome.reason,
         rule=outcome.rule.name,
-        replies=_other_replies(outcome, tried),
-        next_attempt_at=at(given.now_ms if due == NOW else due) if due else None,
-        because=because if due else None,
     )
-    bad = tuple(a for a, j in zip(tried, outcome.judgements, strict=True) if j.bad_address)
-    return Result(job.lease, state, due, tries, recipients, attempt, bad_addresses=bad)
 
 
 class _Step(msgspec.Struct, frozen=True):

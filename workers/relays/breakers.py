@@ -44,7 +44,9 @@ class Breakers:
 
     def wait(self, relay: str) -> float:
         """Seconds until the relay may be tried again; 0 where it may be now."""
-        until, _ = self._paused.get(relay, (0, ""))
+        if relay not in self._paused:
+            return 0.0
+        until, _ = self._paused[relay]
         return max(0.0, (until - self._clock.now_ms) / 1000)
 
     def reason(self, relay: str) -> str:

@@ -51,7 +51,8 @@ class Reply(msgspec.Struct, frozen=True):
         return 300 <= self.code < 400
 
     def __str__(self) -> str:
-        return " ".join(str(part) for part in (self.code, self.enhanced_code, self.text) if part)
+        code = f"{self.code} {self.enhanced_code}" if self.enhanced_code else str(self.code)
+        return f"{code} {self.text}" if self.text else code
 
 
 class ReplyParser:
