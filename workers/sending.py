@@ -96,7 +96,9 @@ class Sender:
             reason = f"there is no relay {parcel.relay!r} in the worker's settings"
             return postponed(reason, number)
         try:
-            message = await self.fetches.pinned(parcel.job)
+            message = parcel.job.message
+            if message.attachments:
+                message = await self.fetches.pinned(parcel.job)
             if self.hooks:
                 job, message = await self.hooks.apply(parcel.job, message, parcel.recipients)
                 parcel = msgspec.structs.replace(parcel, job=job)

@@ -86,8 +86,10 @@ class Limits:
             return attrs.evolve(each, name=own)
         return Limit(own) if own in paced else None
 
-    def of(self, relay: str, domain: Limit | None, paced: Container[str] = ()) -> tuple[Limit, ...]:
+    def of(self, relay: str, domain: Limit | None, paced: Collection[str] = ()) -> tuple[Limit, ...]:
         """Name all limits of a message through a relay to recipients of some domains."""
+        if not self.relays and not paced and not domain:
+            return ()
         name = f"relay {relay}"
         limit = self.relays.get(relay) or (Limit(name) if name in paced else None)
         return tuple(limit for limit in (limit, domain) if limit)

@@ -38,11 +38,11 @@ class Answer:
         if self._whole and not self._whole.done():
             self._whole.set_result(None)
 
-    async def whole(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait until no more of them will come."""
+    def whole(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """Give what waits until no more of them will come."""
         self.asked_at = loop.time()
         self._whole = loop.create_future()
-        await self._whole
+        return self._whole
 
 
 class Channel(asyncio.Protocol):

@@ -92,8 +92,7 @@ class Pool:
         session.holders = session.in_run = 1
         if self._unfit:
             now = self._now()
-            for name in [name for name, until in self._unfit.items() if until > now]:
-                session.extensions.pop(name, None)
+            session.leave_out(name for name, until in self._unfit.items() if until > now)
         return session
 
     def warm(self, *, alone: bool = False) -> Session | None:
@@ -254,7 +253,7 @@ class Seat:
         pool, built_for = self._pool, None
         session = self._session = pool.warm() or await pool.connect()
         while True:
-            extensions = dict(session.extensions)
+            extensions = session.extensions
             if extensions != built_for:
                 envelope, segments = await build(extensions)
                 built_for = extensions

@@ -21,7 +21,7 @@ session's second message.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 
 from workers.smtp.channel import Answer, Channel
@@ -68,7 +68,7 @@ class Session:
         *,
         lmtp: bool = False,
     ) -> None:
-        self.extensions = dict(extensions)
+        self.extensions: Mapping[str, str] = dict(extensions)
         self.unfit: set[str] = set()
         self.transactions = 0
         self.takes_runs = False
@@ -77,6 +77,7 @@ class Session:
         self._channel = Channel(transport)
         self._timeouts = timeouts
         self._lmtp = lmtp
+        self.leave_out(())
         self._takes_chunks = False  # shown, not only offered
         self._misled = False
 
@@ -100,13 +101,13 @@ class Session:
         """Seconds that the slowest answer within the last transaction took."""
         return self._channel.longest_wait
 
-    async def transact(
+    def transact(
         self,
         envelope: Envelope,
         *message: Segment,
         before_final: Check | None = None,
         look: Look = _no_look,
-    ) -> Transcript:
+    ) -> Awaitable[Transcript]:
         """Run one mail transaction. Never raises for what the server does; see the transcript.
 
         What reading a segment, ``before_final`` or ``look`` raises comes through. The server has no
@@ -116,19 +117,25 @@ class Session:
             before_final: awaited before the last octets of the message leave.
             look: called right before they do, where the server was waited for since the beginning.
         """
-        return await self._run(self._transaction(envelope, message, before_final, look))
+        return self._run(self._transaction(envelope, message, before_final, look))
 
-    async def transact_at_once(self, envelope: Envelope, chunk: bytes) -> Transcript:
+    def transact_at_once(self, envelope: Envelope, chunk: bytes) -> Awaitable[Transcript]:
         """Run one mail transaction in one write, though others may hold the session: see there.
 
         Args:
             chunk: what `one_write` gave right now.
         """
-        return await self._run(self._in_one_write(envelope.commands(self.extensions), chunk))
+        return self._run(self._in_one_write(envelope.commands(self.extensions), chunk))
 
     def one_write(self, message: Sequence[Segment], before_final: Check | None) -> bytes | None:
         """Join a message that goes out in one write, so that it may be one of a run."""
         return self._one_chunk(message) if self._takes_chunks and before_final is None else None
+
+    def leave_out(self, extensions: Iterable[str]) -> None:
+        """Make no use of some extensions from now on; the mapping is another one then."""
+        left_out = set(extensions)
+        self.extensions = {k: v for k, v in self.extensions.items() if k not in left_out}
+        self._chunks_at_once = not self._lmtp and {"chunking", "pipelining"} <= self.extensions.keys()
 
     async def quit(self) -> None:
         """End the session politely, without waiting for long."""
@@ -198,16 +205,15 @@ class Session:
 
     def _one_chunk(self, message: Sequence[Segment]) -> bytes | None:
         """Join the message where it may go in one write; None where it may not."""
-        if not {"chunking", "pipelining"} <= self.extensions.keys() or self._lmtp:
+        if not self._chunks_at_once or self._channel.silence > _FRESH:
             return None
-        if self._channel.silence > _FRESH:
-            return None
-        if not message or not isinstance(message[0], bytes) or not _HEADER.match(message[0]):
-            return None
-        at_hand = [segment for segment in message if isinstance(segment, bytes)]
-        if len(at_hand) < len(message) or sum(map(len, at_hand)) > _ONE_CHUNK:
-            return None
-        return b"".join(at_hand)
+        at_hand, size = [], 0
+        for segment in message:
+            if not isinstance(segment, bytes) or (size := size + len(segment)) > _ONE_CHUNK:
+                return None
+            at_hand.append(segment)
+        chunk = b"".join(at_hand)
+        return chunk if _HEADER.match(chunk) else None
 
     async def _in_one_write(self, commands: Sequence[bytes], chunk: bytes) -> Transcript:
         """MAIL, RCPT and the message at once. Where no reply says otherwise, it was delivered."""
@@ -336,7 +342,7 @@ class Session:
         # from here on the server may have the message, whatever we hear of it
         channel.write(held + b".\r\n")
         finals = await channel.read(answer, self._timeouts.final)
-        if any(reply.intermediate for reply in finals):
+        if _any_intermediate(finals):
             channel.fail("the server's replies are out of step with the commands")
             return Phase.DOT, ()
         return Phase.DOT, finals
@@ -364,18 +370,21 @@ class Session:
         """Tell the replies to MAIL, to each RCPT and to what came behind them."""
         mail, recipients = (replies[0] if replies else None), replies[1:commands]
         rest = replies[commands] if len(replies) > commands else None
-        if any(reply.intermediate for reply in replies[:commands]):
+        if _any_intermediate(replies[:commands]):
             self._channel.fail("the server's replies are out of step with the commands")
         return mail, recipients, rest
 
     def _give_up(self, *extensions: str) -> None:
-        for name in extensions:
-            self.extensions.pop(name, None)
-            self.unfit.add(name)
+        self.unfit.update(extensions)
+        self.leave_out(extensions)
 
 
 def _any_positive(replies: Sequence[Reply]) -> bool:
-    return any(reply.positive for reply in replies)
+    return any([reply.positive for reply in replies])
+
+
+def _any_intermediate(replies: Sequence[Reply]) -> bool:
+    return any([reply.intermediate for reply in replies])
 
 
 def _all_taken(replies: Sequence[Reply]) -> bool:
