@@ -21,6 +21,7 @@ from mailer.store.blobs import MissingBlobs
 from mailer.store.keys import LANES, Keys
 from mailer.store.operation import Argument, Operation, pairs, run_command, run_script
 
+_LANES = {lane: str(number) for number, lane in enumerate(LANES, 1)}
 INLINE_BYTES = 16 * 1024  # up to which a blob goes along with its job, in one round trip
 
 
@@ -90,36 +91,20 @@ class Jobs:
             first: the place of the first one among the caller's, for errors to name them.
             chunk: of a batch that they are; it is recorded once, however often it is enqueued.
         """
-        keys = self._keys
-        names = [keys.wake, keys.urgent_wake, keys.blob_prefix, keys.blob_uses, *keys.lanes]
-        names += [keys.state(JobState.QUEUED), keys.state(JobState.SCHEDULED)]
-        names += [keys.state(JobState.SUPPRESSED), keys.state(JobState.DEFERRED)]
-        names += [keys.state(JobState.CANCELED), keys.suppressed, keys.suppressed_tags]
-        names += [keys.job_prefix, keys.memory, keys.batch(chunk.batch) if chunk else keys.memory]
-        args: list[Argument] = [len(jobs), self._idempotency_seconds]
+        records_of, keys = self._keys.job_prefix, self._keys
+        args: list[Argument] = [self._idempotency_seconds]
         args += [self._capacity.backlog, self._capacity.memory_share]
-        args += [chunk.number, chunk.rows, chunk.digest] if chunk else ["", "", ""]
+        args.append(_of_batch(chunk, keys) if chunk else "")
         for job in jobs:
-            record = keys.job(job.id)
-            names += [
-                record,
-                keys.once(job.idempotency_key) if job.idempotency_key else record,
-                keys.latest(job.supersede_key) if job.supersede_key else record,
-            ]
-            args += [
-                job.id,
-                LANES.index(job.priority) + 1,
-                job.scheduled_ms,
-                job.expires_ms,
+            args += (
+                _LANES[job.priority],
                 records.encode_head(job.head, job.id),
                 records.encode_message(job.message),
                 records.encode_recipients(job.recipients),
-                job.head.message_id,
-                job.fingerprint,
-                len(job.blobs),
-            ]
+                _more(job, keys),
+            )
             for sha256, content in job.blobs.items():
-                args += [sha256, content if len(content) <= INLINE_BYTES else b""]
+                args += (sha256, content if len(content) <= INLINE_BYTES else b"")
 
         def parse(reply: list[Any]) -> list[Receipt] | MissingBlobs:
             if reply[0] == b"ok":
@@ -130,7 +115,7 @@ class Jobs:
                 return [_receipt(job, 0) for job in jobs]
             raise _refusal(reply, jobs, first, chunk)
 
-        return run_script("enqueue", names, args, parse)
+        return run_script("enqueue", [records_of + job.id for job in jobs], args, parse)
 
     def get(self, job_id: str) -> Operation[StoredJob]:
         """Read one job (HGETALL)."""
@@ -237,6 +222,27 @@ class Jobs:
         return run_script(
             "resolve", names, [*args, records.encode_recipients(recipients), state, words], bool
         )
+
+
+def _of_batch(chunk: Chunk, keys: Keys) -> bytes:
+    return records.encode((keys.batch(chunk.batch), chunk.number, chunk.rows, chunk.digest))
+
+
+def _more(job: NewJob, keys: Keys) -> bytes:
+    """Say what few jobs have; nothing of most."""
+    more: dict[str, Any] = {}
+    if job.scheduled_ms:
+        more["scheduled"] = job.scheduled_ms
+    if job.expires_ms:
+        more["expires"] = job.expires_ms
+    if job.idempotency_key:
+        more["once"] = keys.once(job.idempotency_key)
+        more |= {"message_id": job.head.message_id, "fingerprint": job.fingerprint}
+    if job.supersede_key:
+        more["latest"] = keys.latest(job.supersede_key)
+    if job.blobs:
+        more["contents"] = len(job.blobs)
+    return records.encode(more) if more else b""
 
 
 def _refusal(

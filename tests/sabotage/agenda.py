@@ -19,7 +19,7 @@ STEPS = (
         "enqueue: the key of the idempotency key",
         "a producer that repeats a call, for it got no answer, would have the email sent twice",
         _ENQUEUE,
-        "      redis.call('SET', job.once, known[job.once], 'EX', ARGV[2])\n",
+        "      redis.call('SET', job.once, known[job.once], 'EX', ARGV[1])\n",
         "",
         (
             f"{_PRODUCERS}TestEnqueue::test_the_same_key_and_content_is_one_job",
@@ -39,7 +39,7 @@ STEPS = (
         "with a line put in at the top of a list, all would pass for their neighbours, and some"
         " never get it",
         _ENQUEUE,
-        "return batch[3] == ARGV[7] and { 'known', now } or { 'other rows' }",
+        "return known == digest and { 'known', now } or { 'other rows' }",
         "return { 'known', now }",
         (f"{_BATCHES}TestMistakes::test_a_batch_keeps_its_rows",),
     ),
@@ -47,7 +47,7 @@ STEPS = (
         "enqueue: the look whether the batch was canceled",
         "what is enqueued meanwhile would be sent all the same",
         _ENQUEUE,
-        "  if batch[2] then return { 'canceled' } end\n",
+        "  if canceled then return { 'canceled' } end\n",
         "",
         (f"{_BATCHES}TestBatch::test_nothing_comes_into_it_once_it_is_canceled",),
     ),

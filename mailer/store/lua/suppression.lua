@@ -11,8 +11,10 @@ local TAGS = 5  -- the place of a head's tags
 local function suppression(everywhere, by_tag)
   local MOST_AT_ONCE = 1000  -- Lua's stack takes no more than 8,000 results of unpack
   local lists = {}
-  lists.everywhere = redis.call('EXISTS', everywhere) == 1
-  lists.by_tag = redis.call('EXISTS', by_tag) == 1
+  if redis.call('EXISTS', everywhere, by_tag) > 0 then
+    lists.everywhere = redis.call('EXISTS', everywhere) == 1
+    lists.by_tag = redis.call('EXISTS', by_tag) == 1
+  end
 
   local function open_ones(recipients)
     local people, open = cjson.decode(recipients), {}
