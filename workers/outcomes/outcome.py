@@ -12,6 +12,7 @@ Each reply is looked up in `rules`. Here stands what depends on more than one re
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import chain, repeat
+from operator import attrgetter
 
 import msgspec
 
@@ -57,6 +58,9 @@ _WORST_LAST = (
     *(Verdict.ACCEPTED, Verdict.REFUSED, Verdict.TOO_MANY, Verdict.THROTTLED, Verdict.DEFERRED),
     Verdict.UNKNOWN,
 )
+
+
+_POSITIVE = attrgetter("positive")
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -136,11 +140,9 @@ def _taken_by_all(transcript: Transcript, recipients: int) -> bool:
     """Whether the server objected to nothing, as mostly, and has one word on all."""
     if transcript.lmtp or len(transcript.recipients) != recipients or not transcript.finals:
         return False
-    said = (transcript.mail, *transcript.recipients, transcript.finals[0])
-    for reply in said:
-        if reply is None or not reply.positive:
-            return False
-    return True
+    mail = transcript.mail
+    said = (*transcript.recipients, transcript.finals[0])
+    return mail is not None and mail.positive and all(map(_POSITIVE, said))
 
 
 def broken_relay(phase: Phase, reply: Reply | None, reason: str, recipients: int) -> Outcome:

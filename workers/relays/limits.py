@@ -86,7 +86,9 @@ class Limits:
             return attrs.evolve(each, name=own)
         return Limit(own) if own in paced else None
 
-    def of(self, relay: str, domain: Limit | None, paced: Collection[str] = ()) -> tuple[Limit, ...]:
+    def of(
+        self, relay: str, domain: Limit | None, paced: Collection[str] = ()
+    ) -> tuple[Limit, ...]:
         """Name all limits of a message through a relay to recipients of some domains."""
         if not self.relays and not paced and not domain:
             return ()

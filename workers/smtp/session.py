@@ -23,11 +23,20 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from operator import attrgetter
 
 from workers.smtp.channel import Answer, Channel
 from workers.smtp.replies import Reply
 from workers.smtp.timeouts import Timeouts
-from workers.smtp.transaction import Envelope, Phase, Segment, Transcript, chunks_of
+from workers.smtp.transaction import (
+    Envelope,
+    Phase,
+    Segment,
+    Transcript,
+    chunks_of,
+    joined,
+    stuffed,
+)
 
 _ONE_CHUNK = 64 * 1024  # bytes; a larger message waits for the replies to RCPT before it is sent
 # Seconds after which a server may well have closed the connection: a message all in one write would
@@ -38,6 +47,7 @@ _HEADER = re.compile(rb"[!-9;-~]+:[^\r\n]*\r\n")
 _RSET = b"RSET\r\n"
 _PROBED = 5.0  # seconds after the message before
 _UNKNOWN_COMMAND = frozenset({500, 502})
+_POSITIVE, _INTERMEDIATE = attrgetter("positive"), attrgetter("intermediate")
 
 Check = Callable[[], Awaitable[None]]
 Look = Callable[[], None]
@@ -134,8 +144,9 @@ class Session:
     def leave_out(self, extensions: Iterable[str]) -> None:
         """Make no use of some extensions from now on; the mapping is another one then."""
         left_out = set(extensions)
-        self.extensions = {k: v for k, v in self.extensions.items() if k not in left_out}
-        self._chunks_at_once = not self._lmtp and {"chunking", "pipelining"} <= self.extensions.keys()
+        left = {name: said for name, said in self.extensions.items() if name not in left_out}
+        self.extensions = left
+        self._chunks_at_once = not self._lmtp and {"chunking", "pipelining"} <= left.keys()
 
     async def quit(self) -> None:
         """End the session politely, without waiting for long."""
@@ -207,13 +218,8 @@ class Session:
         """Join the message where it may go in one write; None where it may not."""
         if not self._chunks_at_once or self._channel.silence > _FRESH:
             return None
-        at_hand, size = [], 0
-        for segment in message:
-            if not isinstance(segment, bytes) or (size := size + len(segment)) > _ONE_CHUNK:
-                return None
-            at_hand.append(segment)
-        chunk = b"".join(at_hand)
-        return chunk if _HEADER.match(chunk) else None
+        chunk = joined(message, _ONE_CHUNK)
+        return chunk if chunk and _HEADER.match(chunk) else None
 
     async def _in_one_write(self, commands: Sequence[bytes], chunk: bytes) -> Transcript:
         """MAIL, RCPT and the message at once. Where no reply says otherwise, it was delivered."""
@@ -325,15 +331,10 @@ class Session:
         self, message: Sequence[Segment], wanted: int, before_final: Check | None, look: Look
     ) -> tuple[Phase, Sequence[Reply]]:
         """Write the message and the final dot, and read the replies that decide."""
-        channel, held = self._channel, b""
+        channel = self._channel
         answer = channel.expect(wanted)
-        async with aclosing(chunks_of(message)) as chunks:
-            async for chunk in chunks:
-                if held:
-                    channel.write(held)
-                    if not await channel.drained(answer, self._timeouts.block):
-                        break
-                held = chunk
+        whole = joined(message, _ONE_CHUNK)
+        held = await self._all_but_the_last(message, answer) if whole is None else stuffed(whole)
         if before_final and not answer.replies and self.failure is None:
             await before_final()
         if answer.replies or self.failure:
@@ -346,6 +347,18 @@ class Session:
             channel.fail("the server's replies are out of step with the commands")
             return Phase.DOT, ()
         return Phase.DOT, finals
+
+    async def _all_but_the_last(self, message: Sequence[Segment], answer: Answer) -> bytes:
+        """Write a long message chunk by chunk, as the server takes them; give the last one."""
+        channel, held = self._channel, b""
+        async with aclosing(chunks_of(message)) as chunks:
+            async for chunk in chunks:
+                if held:
+                    channel.write(held)
+                    if not await channel.drained(answer, self._timeouts.block):
+                        break
+                held = chunk
+        return held
 
     async def _early_refusal(self, answer: Answer, wanted: int) -> Sequence[Reply]:
         """Take the reply of a server that did not wait for the final dot; the session is over."""
@@ -380,11 +393,11 @@ class Session:
 
 
 def _any_positive(replies: Sequence[Reply]) -> bool:
-    return any([reply.positive for reply in replies])
+    return any(map(_POSITIVE, replies))
 
 
 def _any_intermediate(replies: Sequence[Reply]) -> bool:
-    return any([reply.intermediate for reply in replies])
+    return any(map(_INTERMEDIATE, replies))
 
 
 def _all_taken(replies: Sequence[Reply]) -> bool:

@@ -122,17 +122,25 @@ class Transcript(msgspec.Struct, frozen=True):
         return [(phase, reply) for phase, reply in said if reply]
 
 
+def joined(message: Sequence[Segment], most: int) -> bytes | None:
+    """Join a message that is all at hand; None where it is not, or has more than ``most`` bytes."""
+    at_hand = [segment for segment in message if isinstance(segment, bytes)]
+    if len(at_hand) < len(message) or sum(map(len, at_hand)) > most:
+        return None
+    return b"".join(at_hand)
+
+
 async def chunks_of(message: Sequence[Segment]) -> AsyncGenerator[bytes]:
     """Cut a message into what is written at once, its dots doubled."""
     for segment in message:
         if callable(segment):
             async with aclosing(segment()) as chunks:
                 async for chunk in chunks:
-                    yield _stuffed(chunk)
+                    yield stuffed(chunk)
         else:
-            stuffed = _stuffed(segment)
-            for start in range(0, len(stuffed), _CHUNK):
-                yield stuffed[start : start + _CHUNK]
+            lines = stuffed(segment)
+            for start in range(0, len(lines), _CHUNK):
+                yield lines[start : start + _CHUNK]
 
 
 def _xtext(text: str) -> str:
@@ -140,7 +148,7 @@ def _xtext(text: str) -> str:
     return "".join(c if "!" <= c <= "~" and c not in "+=" else f"+{ord(c):02X}" for c in text)
 
 
-def _stuffed(lines: bytes) -> bytes:
+def stuffed(lines: bytes) -> bytes:
     """Double the dots that begin lines (RFC 5321, 4.5.2)."""
     lines = lines.replace(b"\r\n.", b"\r\n..")
     return b"." + lines if lines.startswith(b".") else lines
