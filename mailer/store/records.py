@@ -90,7 +90,7 @@ _LAST = 253_402_300_799_000  # the last second of the year 9999
 
 def at(milliseconds: float) -> datetime:
     """Turn the store's time into a datetime in UTC, to the millisecond in any year."""
-    return _EPOCH + timedelta(milliseconds=milliseconds)
+    return _EPOCH + milliseconds * _MILLISECOND
 
 
 def milliseconds(moment: datetime) -> int:
