@@ -259,7 +259,7 @@ async def test_the_pool_learns_that_a_relay_answers_and_how_long_it_takes(pooled
     async with pooled(slow(0.05), limit=1) as (_, pool):
         before = pool._now()
         await send(pool)
-        assert pool._lateness._answered_at >= before + 0.05
+        assert pool._lateness._answered_at >= before + 0.04  # uvloop counts whole milliseconds
         assert pool._lateness._usual > 0
 
 
