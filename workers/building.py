@@ -17,6 +17,7 @@ from mailer.message import Message, Prepared
 from mailer.mime import (
     CannotBuild,
     Draft,
+    Encoded,
     NeedsSmtpUtf8,
     build,
     complete,
@@ -59,13 +60,15 @@ class Builder:
         """
         eight_bit = "8bitmime" in extensions
         sender = job.head.envelope_sender
-        smtputf8 = not all(map(str.isascii, (sender, *recipients))) or needs_smtputf8(message)
+        smtputf8 = not (sender + "".join(recipients)).isascii() or needs_smtputf8(message)
         if smtputf8 and "smtputf8" not in extensions:
             raise NeedsSmtpUtf8("an address needs SMTPUTF8, which the relay does not offer")
         if message.prepared:
             draft = await _completed(message.prepared, message.date, contents, eight_bit=eight_bit)
         else:
-            attached = await contents.of(job.message, message, eight_bit=eight_bit)
+            attached: Sequence[Encoded] = ()
+            if message.attachments:
+                attached = await contents.of(job.message, message, eight_bit=eight_bit)
             draft = build(message, attached, eight_bit=eight_bit, utf8_headers=smtputf8)
         if self.keys:
             draft = await self._signed(draft, message, contents)

@@ -3,7 +3,8 @@
 import re
 from binascii import b2a_base64, b2a_qp
 from struct import Struct
-from typing import NamedTuple
+
+import msgspec
 
 from mailer.message import Source
 from mailer.mime.draft import Segment, Streamed
@@ -27,7 +28,7 @@ _FROM_LINE = re.compile(rb"^From ", re.MULTILINE)
 _LONG_QP_LINE = re.compile(rb"^.{77,}$", re.MULTILINE)
 
 
-class Encoded(NamedTuple):
+class Encoded(msgspec.Struct, frozen=True):
     """A part's content, with lines ended by CRLF.
 
     Attributes:

@@ -1,14 +1,16 @@
 """A message as it will go over the wire, of which large contents are yet to be read."""
 
-from collections.abc import Iterable
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import msgspec
 
 from mailer.message import Source
 
 _LARGE = 64 * 1024  # bytes from which on copying a piece costs more than writing it by itself
 
 
-class Streamed(NamedTuple):
+class Streamed(msgspec.Struct, frozen=True):
     """Content that is read, and encoded where it must be, only while it is sent.
 
     Attributes:
@@ -30,7 +32,7 @@ def size_of(message: Iterable[Segment]) -> int:
     return sum([len(part) if isinstance(part, bytes) else part.length for part in message])
 
 
-class Draft(NamedTuple):
+class Draft(msgspec.Struct, frozen=True):
     """A message: header and body, which an empty line will part.
 
     Attributes:
@@ -39,7 +41,7 @@ class Draft(NamedTuple):
     """
 
     header: bytes
-    body: tuple[Segment, ...]
+    body: Sequence[Segment]
 
     def __bytes__(self) -> bytes:
         """All of the message, where nothing of it is streamed."""

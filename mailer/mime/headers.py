@@ -101,7 +101,9 @@ def date(seconds: int) -> str:
 
 def _is_plain(name: str, value: str) -> bool:
     """Whether a value fits on one line as it is, which most do; no control character does."""
-    return len(name) + len(value) + 2 <= FOLD_AT and _PLAIN.fullmatch(value) is not None
+    if len(name) + len(value) + 2 > FOLD_AT or not value.isascii():
+        return False
+    return _PLAIN.fullmatch(value) is not None
 
 
 def _mailbox(name: str, value: str, *, utf8: bool) -> str:
@@ -127,14 +129,17 @@ def _span_to_encode(value: str, tokens: list[str], room: int, *, utf8: bool) -> 
     """
     looks_encoded = "=?" in value and _may_look_encoded(value)
     has_tab, is_long = "\t" in value, len(value) * 4 > room
-    hard = [
-        i
-        for i, token in enumerate(tokens)
-        if not (utf8 or token.isascii())
-        or (has_tab and "\t" in token)  # unfolding would leave it, much software makes it a space
-        or (looks_encoded and ("=?" in token or "?=" in token))
-        or (is_long and len(token.encode()) > room)
-    ]
+    if looks_encoded or has_tab or is_long:
+        hard = [
+            i
+            for i, token in enumerate(tokens)
+            if not (utf8 or token.isascii())
+            or "\t" in token  # unfolding would leave it, much software makes it a space
+            or (looks_encoded and ("=?" in token or "?=" in token))
+            or (is_long and len(token.encode()) > room)
+        ]
+    else:
+        hard = [i for i, token in enumerate(tokens) if not (utf8 or token.isascii())]
     if value.startswith(" "):
         hard.append(0)
     if value.endswith(" "):
@@ -164,10 +169,10 @@ def _with_encoded_words(tokens: list[str], start: int, end: int, room: int) -> l
     run = "".join(tokens[start:end])
     if start == 0:
         words = encoded_words(run, max(room, MIN_WORD))
-        return [words[0], *(f" {word}" for word in words[1:]), *tokens[end:]]
+        return [words[0], *[f" {word}" for word in words[1:]], *tokens[end:]]
     # the first space parts the run from the word before; only what exceeds it needs encoding
     words = encoded_words(run[1:])
-    return [*tokens[:start], *(f" {word}" for word in words), *tokens[end:]]
+    return [*tokens[:start], *[f" {word}" for word in words], *tokens[end:]]
 
 
 def _first_other(value: str) -> str:
