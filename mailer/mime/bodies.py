@@ -34,15 +34,12 @@ class Encoded(msgspec.Struct, frozen=True):
     Attributes:
         encoding: the Content-Transfer-Encoding.
         content: as that encoding writes it, or will.
+        is_literal: it stands as it was written, and so could hold any line.
     """
 
     encoding: str
     content: Segment
-
-    @property
-    def is_literal(self) -> bool:
-        """Whether the content stands as it was written, and so could hold any line."""
-        return self.encoding in {"7bit", "8bit"}
+    is_literal: bool = False
 
 
 def encode_text(text: str, *, eight_bit: bool) -> Encoded:
@@ -74,7 +71,8 @@ def _encoded_text(text: str, *, eight_bit: bool) -> Encoded:
     except UnicodeEncodeError as error:
         raise CannotBuild(f"a lone surrogate at character {error.start} of a body") from None
     if (eight_bit or text.isascii()) and _survives(raw):
-        return Encoded("7bit" if text.isascii() else "8bit", raw.replace(b"\n", b"\r\n"))
+        encoding = "7bit" if text.isascii() else "8bit"
+        return Encoded(encoding, raw.replace(b"\n", b"\r\n"), is_literal=True)
     return Encoded(*encode_lines(raw))
 
 
@@ -90,7 +88,8 @@ def encode_attachment(content_type: str, data: bytes, *, eight_bit: bool) -> Enc
         ascii_only = lines.isascii()
         fits = ascii_only or eight_bit
         if fits and b"\r" not in lines and b"\0" not in lines and not _has_long_line(lines):
-            return Encoded("7bit" if ascii_only else "8bit", lines.replace(b"\n", b"\r\n"))
+            content = lines.replace(b"\n", b"\r\n")
+            return Encoded("7bit" if ascii_only else "8bit", content, is_literal=True)
     return Encoded("base64", encode_base64(data))
 
 

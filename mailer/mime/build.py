@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from mailer.address import Address, Group, mailboxes_of
+from mailer.address import Address, Group
 from mailer.message import AttachmentRef, Message
 from mailer.mime import headers
 from mailer.mime.addresses import address_field
@@ -83,27 +83,20 @@ def needs_smtputf8(message: Message) -> bool:
     listed = [message.from_email, *message.to, *message.cc, *message.reply_to]
     if message.sender:
         listed.append(message.sender)
-    for address in mailboxes_of(listed):
-        if address.needs_smtputf8:
-            return True
+    for entry in listed:
+        for address in entry.members if isinstance(entry, Group) else (entry,):
+            if not address.email.isascii() and address.needs_smtputf8:
+                return True
     return any(headers.needs_smtputf8(name, value) for name, value in message.headers)
 
 
 def _tree(message: Message, attached: Sequence[Encoded], *, eight_bit: bool) -> Part:
     """Nest the parts (RFC 2046, 5.1; RFC 2387), and nothing deeper than they need."""
-    if not message.attachments:
-        return _body(message, (), eight_bit=eight_bit) or _text("plain", "", eight_bit=eight_bit)
-    inline, mixed = list[Leaf](), list[Leaf]()
-    for reference, content in zip(message.attachments, attached, strict=True):
-        if message.html and reference.content_id is not None:
-            inline.append(_attachment(reference, content, kind="inline"))
-        else:
-            mixed.append(_attachment(reference, content, kind="attachment"))
-    body = _body(message, tuple(inline), eight_bit=eight_bit)
+    inline, mixed = _attachments(message, attached) if message.attachments else ((), ())
+    body = _body(message, inline, eight_bit=eight_bit)
     if not mixed:
-        assert body  # noqa: S101 - inline is only what HTML shows
-        return body
-    return Multipart("mixed", (body, *mixed) if body else tuple(mixed))
+        return body or _text("plain", "", eight_bit=eight_bit)
+    return Multipart("mixed", (body, *mixed) if body else mixed)
 
 
 def _body(message: Message, inline: tuple[Leaf, ...], *, eight_bit: bool) -> Part | None:
@@ -134,6 +127,19 @@ def _body(message: Message, inline: tuple[Leaf, ...], *, eight_bit: bool) -> Par
 def _text(subtype: str, text: str, *, eight_bit: bool) -> Leaf:
     body = encode_text(text, eight_bit=eight_bit)
     return Leaf(f"Content-Type: text/{subtype}; charset=utf-8\r\n", body)
+
+
+def _attachments(
+    message: Message, attached: Sequence[Encoded]
+) -> tuple[tuple[Leaf, ...], tuple[Leaf, ...]]:
+    """Write the attachments: those that the HTML shows, and the others."""
+    inline, mixed = list[Leaf](), list[Leaf]()
+    for reference, content in zip(message.attachments, attached, strict=True):
+        if message.html and reference.content_id is not None:
+            inline.append(_attachment(reference, content, kind="inline"))
+        else:
+            mixed.append(_attachment(reference, content, kind="attachment"))
+    return tuple(inline), tuple(mixed)
 
 
 def _attachment(reference: AttachmentRef, content: Encoded, *, kind: str) -> Leaf:

@@ -29,7 +29,10 @@ Segment: TypeAlias = bytes | Streamed
 
 def size_of(message: Iterable[Segment]) -> int:
     """How many bytes a message is, or a part of one (RFC 1870)."""
-    return sum([len(part) if isinstance(part, bytes) else part.length for part in message])
+    size = 0
+    for part in message:
+        size += len(part) if isinstance(part, bytes) else part.length
+    return size
 
 
 class Draft(msgspec.Struct, frozen=True):

@@ -13,7 +13,6 @@ from mailer.mime.syntaxes import SYNTAXES, Syntax
 from mailer.mime.words import MIN_WORD, encoded_words
 
 _NAME = re.compile(r"[!-9;-~]{1,76}")
-_PLAIN = re.compile(r"[!-<>-~](?:[ -<>-~]*[!-<>-~])?")  # without "=", it holds no encoded word
 _ENCODING = re.compile(r"\?[bBqQ]\?")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = (
@@ -101,9 +100,14 @@ def date(seconds: int) -> str:
 
 def _is_plain(name: str, value: str) -> bool:
     """Whether a value fits on one line as it is, which most do; no control character does."""
-    if len(name) + len(value) + 2 > FOLD_AT or not value.isascii():
-        return False
-    return _PLAIN.fullmatch(value) is not None
+    return (
+        0 < len(value) <= FOLD_AT - 2 - len(name)
+        and value.isascii()
+        and value.isprintable()
+        and "=" not in value  # so that it holds no encoded word
+        and value[0] != " "
+        and value[-1] != " "
+    )
 
 
 def _mailbox(name: str, value: str, *, utf8: bool) -> str:
@@ -140,12 +144,12 @@ def _span_to_encode(value: str, tokens: list[str], room: int, *, utf8: bool) -> 
         ]
     else:
         hard = [i for i, token in enumerate(tokens) if not (utf8 or token.isascii())]
-    if value.startswith(" "):
-        hard.append(0)
-    if value.endswith(" "):
+    if value[:1] == " ":
+        hard.insert(0, 0)
+    if value[-1:] == " ":
         # with the word before them: the first space of a run is never encoded, see below
         hard += [max(len(tokens) - 2, 0), len(tokens) - 1]
-    return (min(hard), max(hard) + 1) if hard else (0, 0)
+    return (min(hard), hard[-1] + 1) if hard else (0, 0)
 
 
 def _may_look_encoded(value: str) -> bool:
