@@ -22,7 +22,7 @@ _SOURCE_BLOCK = 57 * 512
 _MOST_RECENT, _MAX_RECENT_CHARACTERS = 64, 64 * 1024
 _recent: dict[tuple[int, bool], tuple[str, "Encoded"]] = {}
 
-# in text with a line end at both ends. A pattern that begins with one character is fast to search.
+# a pattern that begins with one character is searched faster than several texts
 _UNSAFE = re.compile(rb"\n(?:(?<=[ \t]\n)|\.\n|From )")
 _FROM_LINE = re.compile(rb"^From ", re.MULTILINE)
 _LONG_QP_LINE = re.compile(rb"^.{77,}$", re.MULTILINE)
@@ -110,7 +110,12 @@ def _survives(raw: bytes) -> bool:
     (RFC 2049, 3); a lone dot ends the message for software that fails at transparency.
     """
     return not (
-        raw.translate(None, _LITERAL) or _UNSAFE.search(b"\n%b\n" % raw) or _has_long_line(raw)
+        raw.translate(None, _LITERAL)
+        or _UNSAFE.search(raw)
+        or raw.startswith((b"From ", b".\n"))
+        or raw.endswith((b" ", b"\t", b"\n."))
+        or raw == b"."
+        or _has_long_line(raw)
     )
 
 

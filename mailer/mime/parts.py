@@ -52,26 +52,42 @@ def serialize(root: Part, seed: str) -> tuple[str, Sequence[Segment]]:
         if isinstance(content, bytes) and (not content or content.endswith(b"\r\n")):
             return _fields(root), (content,)
         return _fields(root), (content, b"\r\n")
-    seal = _seal(root, seed)
-    pieces: list[Segment] = []
-    _add_content(root, 0, seal, pieces)
+    for attempt in count():
+        seal = sha256(f"{seed}{attempt}".encode()).hexdigest()[:32]
+        pieces: list[Segment] = []
+        if _add_content(pieces, root, 0, seal):
+            break
     pieces.append(b"\r\n")
     return _multipart_fields(root, 0, seal), pieces
 
 
-def _add_content(part: Multipart, depth: int, seal: str, pieces: list[Segment]) -> None:
-    boundary = _boundary(depth, seal)
+def _add_content(pieces: list[Segment], part: Multipart, depth: int, seal: str) -> bool:
+    """Write the content of a multipart, between boundaries that no part holds (RFC 2046, 5.1.1).
+
+    Behind ``=_`` the seal can't occur in quoted-printable nor in base64. A part that stands as it
+    was written could be a message of ours, so it is searched.
+
+    Returns:
+        Whether that seal is in none of them; it takes another one otherwise.
+    """
+    boundary, mark = _boundary(depth, seal), seal.encode()
     delimiter = f"--{boundary}\r\n"
     for child in part.parts:
-        if isinstance(child, Leaf):
-            pieces.append(f"{delimiter}{_fields(child)}\r\n".encode("ascii"))
-            pieces.append(child.body.content)
-        else:
+        if isinstance(child, Multipart):
             fields = _multipart_fields(child, depth + 1, seal)
             pieces.append(f"{delimiter}{fields}\r\n".encode("ascii"))
-            _add_content(child, depth + 1, seal, pieces)
+            if not _add_content(pieces, child, depth + 1, seal):
+                return False
+        else:
+            body = child.body
+            content = body.content
+            if body.is_literal and isinstance(content, bytes) and content.rfind(mark) >= 0:
+                return False
+            pieces.append(f"{delimiter}{_fields(child)}\r\n".encode("ascii"))
+            pieces.append(content)
         delimiter = f"\r\n--{boundary}\r\n"
     pieces.append(f"\r\n--{boundary}--".encode("ascii"))
+    return True
 
 
 def _boundary(depth: int, seal: str) -> str:
@@ -88,29 +104,3 @@ def _multipart_fields(part: Multipart, depth: int, seal: str) -> str:
         f"Content-Type: multipart/{part.subtype}{part.parameters};\r\n"
         f' boundary="{_boundary(depth, seal)}"\r\n'
     )
-
-
-def _seal(root: Multipart, seed: str) -> str:
-    """Derive what all boundaries hold, and no part (RFC 2046, 5.1.1).
-
-    Behind ``=_`` it can't occur in quoted-printable nor in base64. A part that stands as it was
-    written could be a message of ours, so it is searched.
-    """
-    literal = _literals(root)
-    for attempt in count():
-        seal = sha256(f"{seed}{attempt}".encode()).hexdigest()[:32]
-        mark = seal.encode("ascii")
-        if not [content for content in literal if content.rfind(mark) >= 0]:
-            break
-    return seal
-
-
-def _literals(part: Multipart) -> list[bytes]:
-    """List the contents that stand as they were written, and so could hold any line."""
-    found: list[bytes] = []
-    for child in part.parts:
-        if isinstance(child, Multipart):
-            found += _literals(child)
-        elif child.body.is_literal and isinstance(content := child.body.content, bytes):
-            found.append(content)
-    return found
