@@ -22,7 +22,6 @@ from mailer.mime import (
     build,
     complete,
     needs_smtputf8,
-    size_of,
     to_seven_bit,
 )
 from mailer.store.agenda import Assignment
@@ -72,12 +71,15 @@ class Builder:
             draft = build(message, attached, eight_bit=eight_bit, utf8_headers=smtputf8)
         if self.keys:
             draft = await self._signed(draft, message, contents)
-        whole = draft.segments()
-        size = size_of(whole)
+        size, segments = 0, list[Segment]()
+        for part in draft.segments():
+            if isinstance(part, bytes):
+                size += len(part)
+                segments.append(part)
+            else:
+                size += part.length
+                segments.append(partial(contents.chunks, part))
         _require_room(size, extensions)
-        segments: list[Segment] = [
-            part if isinstance(part, bytes) else partial(contents.chunks, part) for part in whole
-        ]
         return Envelope(sender, recipients, smtputf8, size, _reports(job)), segments
 
     async def _signed(self, draft: Draft, message: Message, contents: Contents) -> Draft:

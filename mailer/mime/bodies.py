@@ -125,8 +125,8 @@ def _holds(raw: bytes, pattern: bytes) -> bool:
 
 
 def _has_long_line(raw: bytes) -> bool:
-    start = 0
-    while len(raw) - start > MAX_LINE:
+    start, last = 0, len(raw) - MAX_LINE
+    while start < last:
         start = raw.rfind(b"\n", start, start + MAX_LINE + 1) + 1
         if not start:
             return True

@@ -65,9 +65,8 @@ def unstructured(name: str, value: str, *, utf8: bool = False) -> str:
         return f"{name}: {value}\r\n"
     _refuse_controls(name, value)
     tokens = split(value)
-    start, end = _span_to_encode(value, tokens, MAX_LINE - len(name) - 2, utf8=utf8)
-    if start < end:
-        tokens = _with_encoded_words(tokens, start, end, FOLD_AT - len(name) - 2)
+    if hard := _to_be_encoded(value, tokens, MAX_LINE - len(name) - 2, utf8=utf8):
+        _encode(tokens, min(hard), hard[-1] + 1, FOLD_AT - len(name) - 2)
     return fold(name, tokens)
 
 
@@ -126,8 +125,8 @@ def _refuse_controls(name: str, value: str) -> None:
         raise CannotBuild(f"the header {name} has the control character {match[0]!a} in it")
 
 
-def _span_to_encode(value: str, tokens: list[str], room: int, *, utf8: bool) -> tuple[int, int]:
-    """Find the first token that can't stand as it is, and the one behind the last such.
+def _to_be_encoded(value: str, tokens: list[str], room: int, *, utf8: bool) -> list[int]:
+    """Find the places of the tokens that can't stand as they are; the last of them comes last.
 
     Those between go with them: between words encoded apart, spaces would vanish.
     """
@@ -149,7 +148,7 @@ def _span_to_encode(value: str, tokens: list[str], room: int, *, utf8: bool) -> 
     if value[-1:] == " ":
         # with the word before them: the first space of a run is never encoded, see below
         hard += [max(len(tokens) - 2, 0), len(tokens) - 1]
-    return (min(hard), hard[-1] + 1) if hard else (0, 0)
+    return hard
 
 
 def _may_look_encoded(value: str) -> bool:
@@ -161,8 +160,8 @@ def _may_look_encoded(value: str) -> bool:
     return not value.isascii() or ("?=" in value and _ENCODING.search(value) is not None)
 
 
-def _with_encoded_words(tokens: list[str], start: int, end: int, room: int) -> list[str]:
-    """Encode ``tokens[start:end]`` in one run.
+def _encode(tokens: list[str], start: int, end: int, room: int) -> None:
+    """Put encoded words in the place of ``tokens[start:end]``, in one run.
 
     Args:
         tokens: each begins with the spaces that part it from the one before.
@@ -171,12 +170,12 @@ def _with_encoded_words(tokens: list[str], start: int, end: int, room: int) -> l
         room: how much of the first line is left for the first token.
     """
     run = "".join(tokens[start:end])
-    if start == 0:
-        words = encoded_words(run, max(room, MIN_WORD))
-        return [words[0], *[f" {word}" for word in words[1:]], *tokens[end:]]
-    # the first space parts the run from the word before; only what exceeds it needs encoding
-    words = encoded_words(run[1:])
-    return [*tokens[:start], *[f" {word}" for word in words], *tokens[end:]]
+    if start:
+        # the first space parts the run from the word before; only what exceeds it needs encoding
+        tokens[start:end] = [f" {word}" for word in encoded_words(run[1:])]
+    else:
+        tokens[:end] = [f" {word}" for word in encoded_words(run, max(room, MIN_WORD))]
+        tokens[0] = tokens[0][1:]
 
 
 def _first_other(value: str) -> str:
