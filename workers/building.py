@@ -59,7 +59,9 @@ class Builder:
         """
         eight_bit = "8bitmime" in extensions
         sender = job.head.envelope_sender
-        smtputf8 = not (sender + "".join(recipients)).isascii() or needs_smtputf8(message)
+        smtputf8 = not (sender + "".join(recipients)).isascii()
+        if message.prepared:
+            smtputf8 = smtputf8 or needs_smtputf8(message)
         if smtputf8 and "smtputf8" not in extensions:
             raise NeedsSmtpUtf8("an address needs SMTPUTF8, which the relay does not offer")
         if message.prepared:
@@ -68,7 +70,13 @@ class Builder:
             attached: Sequence[Encoded] = ()
             if message.attachments:
                 attached = await contents.of(job.message, message, eight_bit=eight_bit)
-            draft = build(message, attached, eight_bit=eight_bit, utf8_headers=smtputf8)
+            try:
+                draft = build(message, attached, eight_bit=eight_bit, utf8_headers=smtputf8)
+            except NeedsSmtpUtf8:  # for an address that is in the header only
+                if smtputf8 or "smtputf8" not in extensions:
+                    raise
+                smtputf8 = True
+                draft = build(message, attached, eight_bit=eight_bit, utf8_headers=True)
         if self.keys:
             draft = await self._signed(draft, message, contents)
         size, segments = 0, list[Segment]()

@@ -20,7 +20,7 @@ _LINES = Struct("76s" * 512)
 _SOURCE_BLOCK = 57 * 512
 
 _MOST_RECENT, _MAX_RECENT_CHARACTERS = 64, 64 * 1024
-_recent: dict[tuple[int, bool], tuple[str, "Encoded"]] = {}
+_recent: dict[int, tuple[str, bool, "Encoded"]] = {}
 
 # a pattern that begins with one character is searched faster than several texts
 _UNSAFE = re.compile(rb"\n(?:(?<=[ \t]\n)|\.\n|From )")
@@ -51,15 +51,15 @@ def encode_text(text: str, *, eight_bit: bool) -> Encoded:
         CannotBuild: if UTF-8 can't hold it (a lone surrogate).
     """
     # by the length, which is known, not by a hash, which would cost as much as it saves
-    key = (len(text), eight_bit)
-    recent = _recent.get(key)
-    if recent and recent[0] == text:
-        return recent[1]
+    length = len(text)
+    recent = _recent.get(length)
+    if recent and recent[0] == text and recent[1] is eight_bit:
+        return recent[2]
     encoded = _encoded_text(text, eight_bit=eight_bit)
-    if len(text) <= _MAX_RECENT_CHARACTERS:
+    if length <= _MAX_RECENT_CHARACTERS:
         if len(_recent) >= _MOST_RECENT:
             _recent.clear()
-        _recent[key] = (text, encoded)
+        _recent[length] = (text, eight_bit, encoded)
     return encoded
 
 
@@ -70,8 +70,9 @@ def _encoded_text(text: str, *, eight_bit: bool) -> Encoded:
         raw = text.encode()
     except UnicodeEncodeError as error:
         raise CannotBuild(f"a lone surrogate at character {error.start} of a body") from None
-    if (eight_bit or text.isascii()) and _survives(raw):
-        encoding = "7bit" if text.isascii() else "8bit"
+    ascii_only = text.isascii()
+    if (eight_bit or ascii_only) and _survives(raw):
+        encoding = "7bit" if ascii_only else "8bit"
         return Encoded(encoding, raw.replace(b"\n", b"\r\n"), is_literal=True)
     return Encoded(*encode_lines(raw))
 
