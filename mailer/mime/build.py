@@ -126,7 +126,11 @@ def _body(message: Message, inline: tuple[Leaf, ...], *, eight_bit: bool) -> Par
 
 def _text(subtype: str, text: str, *, eight_bit: bool) -> Leaf:
     body = encode_text(text, eight_bit=eight_bit)
-    return Leaf(f"Content-Type: text/{subtype}; charset=utf-8\r\n", body)
+    fields = (
+        f"Content-Type: text/{subtype}; charset=utf-8\r\n"
+        f"Content-Transfer-Encoding: {body.encoding}\r\n"
+    )
+    return Leaf(fields, body)
 
 
 def _attachments(
@@ -149,7 +153,7 @@ def _attachment(reference: AttachmentRef, content: Encoded, *, kind: str) -> Lea
     fields = content_type_field(given) + disposition_field(kind, reference.filename)
     if reference.content_id is not None:
         fields += _content_id_field(reference.content_id)
-    return Leaf(fields, content)
+    return Leaf(f"{fields}Content-Transfer-Encoding: {content.encoding}\r\n", content)
 
 
 def _content_id_field(content_id: str) -> str:

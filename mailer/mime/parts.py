@@ -15,7 +15,7 @@ class Leaf(msgspec.Struct, frozen=True):
     """A part with content.
 
     Attributes:
-        fields: its Content-* fields, each with its CRLF.
+        fields: its Content-* fields, the transfer encoding among them, each with its CRLF.
         body: the encoded content.
     """
 
@@ -50,8 +50,8 @@ def serialize(root: Part, seed: str) -> tuple[str, Sequence[Segment]]:
     if isinstance(root, Leaf):
         content = root.body.content
         if isinstance(content, bytes) and (not content or content.endswith(b"\r\n")):
-            return _fields(root), (content,)
-        return _fields(root), (content, b"\r\n")
+            return root.fields, (content,)
+        return root.fields, (content, b"\r\n")
     for attempt in count():
         seal = sha256(f"{seed}{attempt}".encode()).hexdigest()[:32]
         pieces: list[Segment] = []
@@ -83,7 +83,7 @@ def _add_content(pieces: list[Segment], part: Multipart, depth: int, seal: str) 
             content = body.content
             if body.is_literal and isinstance(content, bytes) and content.rfind(mark) >= 0:
                 return False
-            pieces.append(f"{delimiter}{_fields(child)}\r\n".encode("ascii"))
+            pieces.append(f"{delimiter}{child.fields}\r\n".encode("ascii"))
             pieces.append(content)
         delimiter = f"\r\n--{boundary}\r\n"
     pieces.append(f"\r\n--{boundary}--".encode("ascii"))
@@ -93,10 +93,6 @@ def _add_content(pieces: list[Segment], part: Multipart, depth: int, seal: str) 
 def _boundary(depth: int, seal: str) -> str:
     # all are equally long: to some parsers one that begins like another is that other
     return f"=_{depth:02}_{seal}"
-
-
-def _fields(leaf: Leaf) -> str:
-    return f"{leaf.fields}Content-Transfer-Encoding: {leaf.body.encoding}\r\n"
 
 
 def _multipart_fields(part: Multipart, depth: int, seal: str) -> str:
