@@ -130,9 +130,16 @@ def decode_head(stored: bytes, job_id: str) -> Head:
 
 def _usual(from_email: str, job_id: str) -> tuple[tuple[int, str], ...]:
     """Give what most heads have, with its place."""
-    sender = from_email.rpartition("<")[2].removesuffix(">")
-    message_id = f"<{job_id}@{sender.rpartition('@')[2]}>"
+    sender, domain = _bare(from_email)
+    message_id = f"<{job_id}@{domain}>"
     return (_MESSAGE_ID, message_id), (_SENDER, sender), (_DELIVERY, _USUAL_DELIVERY)
+
+
+@lru_cache(maxsize=256)  # an application has few senders
+def _bare(from_email: str) -> tuple[str, str]:
+    """Take the name off a mailbox; give its domain too."""
+    sender = from_email.rpartition("<")[2].removesuffix(">")
+    return sender, sender.rpartition("@")[2]
 
 
 def encode_message(message: Message) -> bytes:
@@ -173,7 +180,7 @@ def decode_recipients(stored: bytes, said: str | None = None) -> tuple[Recipient
     recipients = []
     for row in _recipients(stored):
         reply = said if row.reply == "" else row.reply
-        not_before = at(_since_1970(row.not_before)) if row.not_before else None
+        not_before = row.not_before and at(_since_1970(row.not_before))
         recipients.append(Recipient(row.address, row.state, reply, not_before))
     return tuple(recipients)
 
