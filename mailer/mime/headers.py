@@ -66,7 +66,7 @@ def unstructured(name: str, value: str, *, utf8: bool = False) -> str:
     _refuse_controls(name, value)
     tokens = split(value)
     if hard := _to_be_encoded(value, tokens, MAX_LINE - len(name) - 2, utf8=utf8):
-        _encode(tokens, min(hard), hard[-1] + 1, FOLD_AT - len(name) - 2)
+        _encode(tokens, hard[0], hard[-1] + 1, FOLD_AT - len(name) - 2)
     return fold(name, tokens)
 
 
@@ -126,13 +126,13 @@ def _refuse_controls(name: str, value: str) -> None:
 
 
 def _to_be_encoded(value: str, tokens: list[str], room: int, *, utf8: bool) -> list[int]:
-    """Find the places of the tokens that can't stand as they are; the last of them comes last.
+    """Find the places of the tokens that can't stand as they are, in order.
 
     Those between go with them: between words encoded apart, spaces would vanish.
     """
     looks_encoded = "=?" in value and _may_look_encoded(value)
-    has_tab, is_long = "\t" in value, len(value) * 4 > room
-    if looks_encoded or has_tab or is_long:
+    is_long = len(value) * 4 > room
+    if looks_encoded or is_long or "\t" in value:
         hard = [
             i
             for i, token in enumerate(tokens)
@@ -142,12 +142,13 @@ def _to_be_encoded(value: str, tokens: list[str], room: int, *, utf8: bool) -> l
             or (is_long and len(token.encode()) > room)
         ]
     else:
-        hard = [i for i, token in enumerate(tokens) if not (utf8 or token.isascii())]
+        hard = [] if utf8 else [i for i, token in enumerate(tokens) if not token.isascii()]
     if value[:1] == " ":
-        hard.insert(0, 0)
+        hard = [0, *hard]
     if value[-1:] == " ":
         # with the word before them: the first space of a run is never encoded, see below
-        hard += [max(len(tokens) - 2, 0), len(tokens) - 1]
+        last = len(tokens) - 1
+        hard = [min([*hard, max(last - 1, 0)]), last]
     return hard
 
 
