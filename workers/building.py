@@ -60,8 +60,7 @@ class Builder:
         eight_bit = "8bitmime" in extensions
         sender = job.head.envelope_sender
         smtputf8 = not (sender + "".join(recipients)).isascii()
-        if message.prepared:
-            smtputf8 = smtputf8 or needs_smtputf8(message)
+        smtputf8 |= message.prepared is not None and needs_smtputf8(message)
         if smtputf8 and "smtputf8" not in extensions:
             raise NeedsSmtpUtf8("an address needs SMTPUTF8, which the relay does not offer")
         if message.prepared:
