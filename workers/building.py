@@ -17,11 +17,11 @@ from mailer.message import Message, Prepared
 from mailer.mime import (
     CannotBuild,
     Draft,
+    Encoded,
     NeedsSmtpUtf8,
     build,
     complete,
     needs_smtputf8,
-    size_of,
     to_seven_bit,
 )
 from mailer.store.agenda import Assignment
@@ -59,22 +59,34 @@ class Builder:
         """
         eight_bit = "8bitmime" in extensions
         sender = job.head.envelope_sender
-        smtputf8 = not all(map(str.isascii, (sender, *recipients))) or needs_smtputf8(message)
+        smtputf8 = not (sender + "".join(recipients)).isascii()
+        smtputf8 |= message.prepared is not None and needs_smtputf8(message)
         if smtputf8 and "smtputf8" not in extensions:
             raise NeedsSmtpUtf8("an address needs SMTPUTF8, which the relay does not offer")
         if message.prepared:
             draft = await _completed(message.prepared, message.date, contents, eight_bit=eight_bit)
         else:
-            attached = await contents.of(job.message, message, eight_bit=eight_bit)
-            draft = build(message, attached, eight_bit=eight_bit, utf8_headers=smtputf8)
+            attached: Sequence[Encoded] = ()
+            if message.attachments:
+                attached = await contents.of(job.message, message, eight_bit=eight_bit)
+            try:
+                draft = build(message, attached, eight_bit=eight_bit, utf8_headers=smtputf8)
+            except NeedsSmtpUtf8:  # for an address that is in the header only
+                if smtputf8 or "smtputf8" not in extensions:
+                    raise
+                smtputf8 = True
+                draft = build(message, attached, eight_bit=eight_bit, utf8_headers=True)
         if self.keys:
             draft = await self._signed(draft, message, contents)
-        whole = draft.segments()
-        size = size_of(whole)
+        size, segments = 0, list[Segment]()
+        for part in draft.segments():
+            if isinstance(part, bytes):
+                size += len(part)
+                segments.append(part)
+            else:
+                size += part.length
+                segments.append(partial(contents.chunks, part))
         _require_room(size, extensions)
-        segments: list[Segment] = [
-            part if isinstance(part, bytes) else partial(contents.chunks, part) for part in whole
-        ]
         return Envelope(sender, recipients, smtputf8, size, _reports(job)), segments
 
     async def _signed(self, draft: Draft, message: Message, contents: Contents) -> Draft:

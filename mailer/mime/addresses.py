@@ -51,25 +51,23 @@ def _group(group: Group, room: int, *, utf8: bool) -> list[str]:
 
 
 def _mailbox(address: Address, room: int, *, utf8: bool) -> list[str]:
-    words = _words(address, room, utf8=utf8)
-    whole = " ".join(words)
-    return [f" {word}" for word in ([whole] if len(whole) < room else words)]
-
-
-def _words(address: Address, room: int, *, utf8: bool) -> list[str]:
-    """Write one address, in words between which a line may end.
+    """Write one address, in tokens each with the space before it; one, where that fits in a line.
 
     Args:
         address: the mailbox.
         room: how long the first word may be, if it is encoded.
         utf8: write UTF-8 as it is.
     """
-    if address.needs_smtputf8 and not utf8:
-        raise NeedsSmtpUtf8("an address needs a relay that offers SMTPUTF8 (RFC 6531)")
-    email = address.email if utf8 else address.wire
+    email = address.email
+    if not (utf8 or email.isascii()):
+        if address.needs_smtputf8:
+            raise NeedsSmtpUtf8("an address needs a relay that offers SMTPUTF8 (RFC 6531)")
+        email = address.wire
     if not address.name:
-        return [email]
-    return [*_phrase(address.name, room, utf8=utf8), f"<{email}>"]
+        return [f" {email}"]
+    words = [*_phrase(address.name, room, utf8=utf8), f"<{email}>"]
+    whole = " ".join(words)
+    return [f" {whole}"] if len(whole) < room else [f" {word}" for word in words]
 
 
 def _phrase(name: str, room: int, *, utf8: bool) -> list[str]:

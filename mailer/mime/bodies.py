@@ -3,7 +3,8 @@
 import re
 from binascii import b2a_base64, b2a_qp
 from struct import Struct
-from typing import NamedTuple
+
+import msgspec
 
 from mailer.message import Source
 from mailer.mime.draft import Segment, Streamed
@@ -19,27 +20,26 @@ _LINES = Struct("76s" * 512)
 _SOURCE_BLOCK = 57 * 512
 
 _MOST_RECENT, _MAX_RECENT_CHARACTERS = 64, 64 * 1024
-_recent: dict[tuple[int, bool], tuple[str, "Encoded"]] = {}
+_recent: dict[int, tuple[str, bool, "Encoded"]] = {}
 
+# a pattern that begins with one character is searched faster than several texts
+_UNSAFE = re.compile(rb"\n(?:(?<=[ \t]\n)|\.\n|From )")
 _FROM_LINE = re.compile(rb"^From ", re.MULTILINE)
 _LONG_QP_LINE = re.compile(rb"^.{77,}$", re.MULTILINE)
 
 
-class Encoded(NamedTuple):
+class Encoded(msgspec.Struct, frozen=True):
     """A part's content, with lines ended by CRLF.
 
     Attributes:
         encoding: the Content-Transfer-Encoding.
         content: as that encoding writes it, or will.
+        is_literal: it stands as it was written, and so could hold any line.
     """
 
     encoding: str
     content: Segment
-
-    @property
-    def is_literal(self) -> bool:
-        """Whether the content stands as it was written, and so could hold any line."""
-        return self.encoding in {"7bit", "8bit"}
+    is_literal: bool = False
 
 
 def encode_text(text: str, *, eight_bit: bool) -> Encoded:
@@ -51,15 +51,15 @@ def encode_text(text: str, *, eight_bit: bool) -> Encoded:
         CannotBuild: if UTF-8 can't hold it (a lone surrogate).
     """
     # by the length, which is known, not by a hash, which would cost as much as it saves
-    key = (len(text), eight_bit)
-    recent = _recent.get(key)
-    if recent and recent[0] == text:
-        return recent[1]
+    length = len(text)
+    recent = _recent.get(length)
+    if recent and recent[0] == text and recent[1] is eight_bit:
+        return recent[2]
     encoded = _encoded_text(text, eight_bit=eight_bit)
-    if len(text) <= _MAX_RECENT_CHARACTERS:
+    if length <= _MAX_RECENT_CHARACTERS:
         if len(_recent) >= _MOST_RECENT:
             _recent.clear()
-        _recent[key] = (text, encoded)
+        _recent[length] = (text, eight_bit, encoded)
     return encoded
 
 
@@ -70,8 +70,10 @@ def _encoded_text(text: str, *, eight_bit: bool) -> Encoded:
         raw = text.encode()
     except UnicodeEncodeError as error:
         raise CannotBuild(f"a lone surrogate at character {error.start} of a body") from None
-    if (eight_bit or text.isascii()) and _survives(raw):
-        return Encoded("7bit" if text.isascii() else "8bit", raw.replace(b"\n", b"\r\n"))
+    ascii_only = text.isascii()
+    if (eight_bit or ascii_only) and _survives(raw):
+        encoding = "7bit" if ascii_only else "8bit"
+        return Encoded(encoding, raw.replace(b"\n", b"\r\n"), is_literal=True)
     return Encoded(*encode_lines(raw))
 
 
@@ -87,7 +89,8 @@ def encode_attachment(content_type: str, data: bytes, *, eight_bit: bool) -> Enc
         ascii_only = lines.isascii()
         fits = ascii_only or eight_bit
         if fits and b"\r" not in lines and b"\0" not in lines and not _has_long_line(lines):
-            return Encoded("7bit" if ascii_only else "8bit", lines.replace(b"\n", b"\r\n"))
+            content = lines.replace(b"\n", b"\r\n")
+            return Encoded("7bit" if ascii_only else "8bit", content, is_literal=True)
     return Encoded("base64", encode_base64(data))
 
 
@@ -109,10 +112,7 @@ def _survives(raw: bytes) -> bool:
     """
     return not (
         raw.translate(None, _LITERAL)
-        or _holds(raw, b" \n")
-        or (b"\t" in raw and _holds(raw, b"\t\n"))
-        or _holds(raw, b"\n.\n")
-        or _holds(raw, b"\nFrom ")
+        or _UNSAFE.search(raw)
         or raw.startswith((b"From ", b".\n"))
         or raw.endswith((b" ", b"\t", b"\n."))
         or raw == b"."
@@ -126,8 +126,8 @@ def _holds(raw: bytes, pattern: bytes) -> bool:
 
 
 def _has_long_line(raw: bytes) -> bool:
-    start = 0
-    while len(raw) - start > MAX_LINE:
+    start, last = 0, len(raw) - MAX_LINE
+    while start < last:
         start = raw.rfind(b"\n", start, start + MAX_LINE + 1) + 1
         if not start:
             return True

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from mailer.address import Address, Group, mailboxes_of
+from mailer.address import Address, Group
 from mailer.message import AttachmentRef, Message
 from mailer.mime import headers
 from mailer.mime.addresses import address_field
@@ -49,7 +49,7 @@ def calendar_method(calendar: str) -> str | None:
 
 def _header(message: Message, *, utf8: bool) -> str:
     """Write the fields of RFC 5322, 3.6. Bcc is none of them."""
-    fields = [_kept_field("From", (message.from_email,), utf8=utf8)]
+    fields = [_kept_field("From", (message.from_email,), utf8)]
     if message.to:
         fields.append(address_field("To", message.to, utf8=utf8))
     if message.cc:
@@ -58,19 +58,20 @@ def _header(message: Message, *, utf8: bool) -> str:
         # all are in Bcc; filters take a message without any To for spam
         fields.append("To: undisclosed-recipients:;\r\n")
     if message.reply_to:
-        fields.append(_kept_field("Reply-To", message.reply_to, utf8=utf8))
+        fields.append(_kept_field("Reply-To", message.reply_to, utf8))
     if message.sender:
-        fields.append(_kept_field("Sender", (message.sender,), utf8=utf8))
+        fields.append(_kept_field("Sender", (message.sender,), utf8))
     fields.append(headers.unstructured("Subject", message.subject, utf8=utf8))
     fields.append(headers.date(message.date))
     fields.append(headers.verbatim("Message-ID", message.message_id))
-    fields.extend(headers.custom(name, value, utf8=utf8) for name, value in message.headers)
+    for name, value in message.headers:
+        fields.append(headers.custom(name, value, utf8=utf8))
     fields.append("MIME-Version: 1.0\r\n")
     return "".join(fields)
 
 
 @lru_cache(maxsize=256)
-def _kept_field(name: str, entries: tuple[Address | Group, ...], *, utf8: bool) -> str:
+def _kept_field(name: str, entries: tuple[Address | Group, ...], utf8: bool) -> str:
     """Write a field that is the same in most messages of an application."""
     return address_field(name, entries, utf8=utf8)
 
@@ -82,23 +83,20 @@ def needs_smtputf8(message: Message) -> bool:
     listed = [message.from_email, *message.to, *message.cc, *message.reply_to]
     if message.sender:
         listed.append(message.sender)
-    return any(address.needs_smtputf8 for address in mailboxes_of(listed)) or any(
-        headers.needs_smtputf8(name, value) for name, value in message.headers
-    )
+    for entry in listed:
+        for address in entry.members if isinstance(entry, Group) else (entry,):
+            if not address.email.isascii() and address.needs_smtputf8:
+                return True
+    return any(headers.needs_smtputf8(name, value) for name, value in message.headers)
 
 
 def _tree(message: Message, attached: Sequence[Encoded], *, eight_bit: bool) -> Part:
     """Nest the parts (RFC 2046, 5.1; RFC 2387), and nothing deeper than they need."""
-    inline, mixed = [], []
-    for reference, content in zip(message.attachments, attached, strict=True):
-        if message.html and reference.content_id is not None:
-            inline.append(_attachment(reference, content, kind="inline"))
-        else:
-            mixed.append(_attachment(reference, content, kind="attachment"))
-    body = _body(message, tuple(inline), eight_bit=eight_bit)
+    inline, mixed = _attachments(message, attached) if message.attachments else ((), ())
+    body = _body(message, inline, eight_bit=eight_bit)
     if not mixed:
         return body or _text("plain", "", eight_bit=eight_bit)
-    return Multipart("mixed", (body, *mixed) if body else tuple(mixed))
+    return Multipart("mixed", (body, *mixed) if body else mixed)
 
 
 def _body(message: Message, inline: tuple[Leaf, ...], *, eight_bit: bool) -> Part | None:
@@ -128,7 +126,24 @@ def _body(message: Message, inline: tuple[Leaf, ...], *, eight_bit: bool) -> Par
 
 def _text(subtype: str, text: str, *, eight_bit: bool) -> Leaf:
     body = encode_text(text, eight_bit=eight_bit)
-    return Leaf(f"Content-Type: text/{subtype}; charset=utf-8\r\n", body)
+    fields = (
+        f"Content-Type: text/{subtype}; charset=utf-8\r\n"
+        f"Content-Transfer-Encoding: {body.encoding}\r\n"
+    )
+    return Leaf(fields, body)
+
+
+def _attachments(
+    message: Message, attached: Sequence[Encoded]
+) -> tuple[tuple[Leaf, ...], tuple[Leaf, ...]]:
+    """Write the attachments: those that the HTML shows, and the others."""
+    inline, mixed = list[Leaf](), list[Leaf]()
+    for reference, content in zip(message.attachments, attached, strict=True):
+        if message.html and reference.content_id is not None:
+            inline.append(_attachment(reference, content, kind="inline"))
+        else:
+            mixed.append(_attachment(reference, content, kind="attachment"))
+    return tuple(inline), tuple(mixed)
 
 
 def _attachment(reference: AttachmentRef, content: Encoded, *, kind: str) -> Leaf:
@@ -138,7 +153,7 @@ def _attachment(reference: AttachmentRef, content: Encoded, *, kind: str) -> Lea
     fields = content_type_field(given) + disposition_field(kind, reference.filename)
     if reference.content_id is not None:
         fields += _content_id_field(reference.content_id)
-    return Leaf(fields, content)
+    return Leaf(f"{fields}Content-Transfer-Encoding: {content.encoding}\r\n", content)
 
 
 def _content_id_field(content_id: str) -> str:

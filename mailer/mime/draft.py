@@ -1,14 +1,16 @@
 """A message as it will go over the wire, of which large contents are yet to be read."""
 
-from collections.abc import Iterable
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import msgspec
 
 from mailer.message import Source
 
 _LARGE = 64 * 1024  # bytes from which on copying a piece costs more than writing it by itself
 
 
-class Streamed(NamedTuple):
+class Streamed(msgspec.Struct, frozen=True):
     """Content that is read, and encoded where it must be, only while it is sent.
 
     Attributes:
@@ -27,10 +29,13 @@ Segment: TypeAlias = bytes | Streamed
 
 def size_of(message: Iterable[Segment]) -> int:
     """How many bytes a message is, or a part of one (RFC 1870)."""
-    return sum([len(part) if isinstance(part, bytes) else part.length for part in message])
+    size = 0
+    for part in message:
+        size += len(part) if isinstance(part, bytes) else part.length
+    return size
 
 
-class Draft(NamedTuple):
+class Draft(msgspec.Struct, frozen=True):
     """A message: header and body, which an empty line will part.
 
     Attributes:
@@ -39,7 +44,7 @@ class Draft(NamedTuple):
     """
 
     header: bytes
-    body: tuple[Segment, ...]
+    body: Sequence[Segment]
 
     def __bytes__(self) -> bytes:
         """All of the message, where nothing of it is streamed."""

@@ -25,11 +25,13 @@ def fold(name: str, tokens: list[str]) -> str:
         name: the field's name.
         tokens: the body, in pieces. All but the first begin with a space.
     """
-    first = f"{name}: {tokens[0]}" if tokens else f"{name}:"
-    length = len(first)
-    if len(tokens) < 2:
-        return first + "\r\n"
-    pieces = [first]
+    if not tokens:
+        return f"{name}:\r\n"
+    whole = f"{name}: {''.join(tokens)}\r\n"
+    if len(whole) <= FOLD_AT + len("\r\n") or len(tokens) == 1:
+        return whole
+    pieces = [f"{name}: {tokens[0]}"]
+    length = len(pieces[0])
     for token in tokens[1:]:
         length += len(token)
         if length > FOLD_AT:

@@ -13,7 +13,6 @@ from mailer.mime.syntaxes import SYNTAXES, Syntax
 from mailer.mime.words import MIN_WORD, encoded_words
 
 _NAME = re.compile(r"[!-9;-~]{1,76}")
-_PLAIN = re.compile(r"[!-<>-~](?:[ -<>-~]*[!-<>-~])?")  # without "=", it holds no encoded word
 _ENCODING = re.compile(r"\?[bBqQ]\?")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = (
@@ -66,9 +65,8 @@ def unstructured(name: str, value: str, *, utf8: bool = False) -> str:
         return f"{name}: {value}\r\n"
     _refuse_controls(name, value)
     tokens = split(value)
-    start, end = _span_to_encode(value, tokens, MAX_LINE - len(name) - 2, utf8=utf8)
-    if start < end:
-        tokens = _with_encoded_words(tokens, start, end, FOLD_AT - len(name) - 2)
+    if hard := _to_be_encoded(value, tokens, MAX_LINE - len(name) - 2, utf8=utf8):
+        _encode(tokens, hard[0], hard[-1] + 1, FOLD_AT - len(name) - 2)
     return fold(name, tokens)
 
 
@@ -101,7 +99,14 @@ def date(seconds: int) -> str:
 
 def _is_plain(name: str, value: str) -> bool:
     """Whether a value fits on one line as it is, which most do; no control character does."""
-    return len(name) + len(value) + 2 <= FOLD_AT and _PLAIN.fullmatch(value) is not None
+    return (
+        0 < len(value) <= FOLD_AT - 2 - len(name)
+        and value.isascii()
+        and value.isprintable()
+        and "=" not in value  # so that it holds no encoded word
+        and value[0] != " "
+        and value[-1] != " "
+    )
 
 
 def _mailbox(name: str, value: str, *, utf8: bool) -> str:
@@ -120,27 +125,31 @@ def _refuse_controls(name: str, value: str) -> None:
         raise CannotBuild(f"the header {name} has the control character {match[0]!a} in it")
 
 
-def _span_to_encode(value: str, tokens: list[str], room: int, *, utf8: bool) -> tuple[int, int]:
-    """Find the first token that can't stand as it is, and the one behind the last such.
+def _to_be_encoded(value: str, tokens: list[str], room: int, *, utf8: bool) -> list[int]:
+    """Find the places of the tokens that can't stand as they are, in order.
 
     Those between go with them: between words encoded apart, spaces would vanish.
     """
     looks_encoded = "=?" in value and _may_look_encoded(value)
-    has_tab, is_long = "\t" in value, len(value) * 4 > room
-    hard = [
-        i
-        for i, token in enumerate(tokens)
-        if not (utf8 or token.isascii())
-        or (has_tab and "\t" in token)  # unfolding would leave it, much software makes it a space
-        or (looks_encoded and ("=?" in token or "?=" in token))
-        or (is_long and len(token.encode()) > room)
-    ]
-    if value.startswith(" "):
-        hard.append(0)
-    if value.endswith(" "):
+    is_long = len(value) * 4 > room
+    if looks_encoded or is_long or "\t" in value:
+        hard = [
+            i
+            for i, token in enumerate(tokens)
+            if not (utf8 or token.isascii())
+            or "\t" in token  # unfolding would leave it, much software makes it a space
+            or (looks_encoded and ("=?" in token or "?=" in token))
+            or (is_long and len(token.encode()) > room)
+        ]
+    else:
+        hard = [] if utf8 else [i for i, token in enumerate(tokens) if not token.isascii()]
+    if value[:1] == " ":
+        hard = [0, *hard]
+    if value[-1:] == " ":
         # with the word before them: the first space of a run is never encoded, see below
-        hard += [max(len(tokens) - 2, 0), len(tokens) - 1]
-    return (min(hard), max(hard) + 1) if hard else (0, 0)
+        last = len(tokens) - 1
+        hard = [min([*hard, max(last - 1, 0)]), last]
+    return hard
 
 
 def _may_look_encoded(value: str) -> bool:
@@ -152,8 +161,8 @@ def _may_look_encoded(value: str) -> bool:
     return not value.isascii() or ("?=" in value and _ENCODING.search(value) is not None)
 
 
-def _with_encoded_words(tokens: list[str], start: int, end: int, room: int) -> list[str]:
-    """Encode ``tokens[start:end]`` in one run.
+def _encode(tokens: list[str], start: int, end: int, room: int) -> None:
+    """Put encoded words in the place of ``tokens[start:end]``, in one run.
 
     Args:
         tokens: each begins with the spaces that part it from the one before.
@@ -162,12 +171,12 @@ def _with_encoded_words(tokens: list[str], start: int, end: int, room: int) -> l
         room: how much of the first line is left for the first token.
     """
     run = "".join(tokens[start:end])
-    if start == 0:
-        words = encoded_words(run, max(room, MIN_WORD))
-        return [words[0], *(f" {word}" for word in words[1:]), *tokens[end:]]
-    # the first space parts the run from the word before; only what exceeds it needs encoding
-    words = encoded_words(run[1:])
-    return [*tokens[:start], *(f" {word}" for word in words), *tokens[end:]]
+    if start:
+        # the first space parts the run from the word before; only what exceeds it needs encoding
+        tokens[start:end] = [f" {word}" for word in encoded_words(run[1:])]
+    else:
+        tokens[:end] = [f" {word}" for word in encoded_words(run, max(room, MIN_WORD))]
+        tokens[0] = tokens[0][1:]
 
 
 def _first_other(value: str) -> str:

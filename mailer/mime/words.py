@@ -43,8 +43,8 @@ def _b_words(raw: bytes, first: int) -> list[str]:
         end = start + (room - _FRAME) // 4 * 3
         while end < len(raw) and raw[end] & 0xC0 == 0x80:  # a UTF-8 continuation byte
             end -= 1
-        encoded = b2a_base64(raw[start:end], newline=False).decode("ascii")
-        words.append(f"=?utf-8?b?{encoded}?=")
+        encoded = b2a_base64(raw[start:end], newline=False)
+        words.append(f"=?utf-8?b?{encoded.decode()}?=")
         start, room = end, MAX_WORD
     return words
 

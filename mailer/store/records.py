@@ -18,6 +18,7 @@ was sent only what `Job` shows is kept, in pieces too: see ``keep.lua`` and `who
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -56,6 +57,12 @@ class _HeadRow(Head, frozen=True, array_like=True):
     """A head as it is stored."""
 
 
+class _MessageRow(Message, frozen=True):
+    """A message as it is stored; its sender is yet to be read, being mostly the one before."""
+
+    from_email: msgspec.Raw  # type: ignore[assignment]
+
+
 class _RecipientRow(Recipient, frozen=True, array_like=True):
     """A recipient as it is stored."""
 
@@ -66,7 +73,8 @@ class _AttemptRow(Attempt, frozen=True, array_like=True):
 
 encode = msgspec.json.Encoder().encode
 _head = msgspec.json.Decoder(_HeadRow).decode
-_message = msgspec.json.Decoder(Message).decode
+_message = msgspec.json.Decoder(_MessageRow).decode
+_address = lru_cache(maxsize=256)(msgspec.json.Decoder(Address).decode)
 _merged = msgspec.json.Decoder(tuple[dict[str, Any], tuple[Address | Group, ...]]).decode
 _NOBODY = Address("nobody@invalid")
 # not strict, for times are numbers of seconds
@@ -77,6 +85,7 @@ _attempt = msgspec.json.Decoder(_AttemptRow, strict=False).decode
 _MESSAGE_ID, _SENDER, _DELIVERY = map(
     Head.__struct_fields__.index, ("message_id", "envelope_sender", "delivery")
 )
+_BEHIND_DATE = Message.__struct_fields__.index("date") + 1
 _REPLY, _NOT_BEFORE = map(Recipient.__struct_fields__.index, ("reply", "not_before"))
 _STARTED, *_LATER = map(
     Attempt.__struct_fields__.index, ("started_at", "ended_at", "next_attempt_at")
@@ -121,9 +130,16 @@ def decode_head(stored: bytes, job_id: str) -> Head:
 
 def _usual(from_email: str, job_id: str) -> tuple[tuple[int, str], ...]:
     """Give what most heads have, with its place."""
-    sender = from_email.rpartition("<")[2].removesuffix(">")
-    message_id = f"<{job_id}@{sender.rpartition('@')[2]}>"
+    sender, domain = _bare(from_email)
+    message_id = f"<{job_id}@{domain}>"
     return (_MESSAGE_ID, message_id), (_SENDER, sender), (_DELIVERY, _USUAL_DELIVERY)
+
+
+@lru_cache(maxsize=256)  # an application has few senders
+def _bare(from_email: str) -> tuple[str, str]:
+    """Take the name off a mailbox; give its domain too."""
+    sender = from_email.rpartition("<")[2].removesuffix(">")
+    return sender, sender.rpartition("@")[2]
 
 
 def encode_message(message: Message) -> bytes:
@@ -141,7 +157,9 @@ def decode_message(stored: bytes, date: int, message_id: str) -> Message:
     if stored.startswith(b"["):
         merged, to = _merged(stored)
         return Message(message_id, _NOBODY, date, to, merged=merged)
-    return replace(_message(stored), date=date, message_id=message_id)
+    row = _message(stored)
+    sender = _address(bytes(row.from_email))
+    return Message(message_id, sender, date, *astuple(row)[_BEHIND_DATE:])
 
 
 def encode_recipients(recipients: Sequence[Recipient], said: str | None = None) -> bytes:
@@ -162,7 +180,7 @@ def decode_recipients(stored: bytes, said: str | None = None) -> tuple[Recipient
     recipients = []
     for row in _recipients(stored):
         reply = said if row.reply == "" else row.reply
-        not_before = at(_since_1970(row.not_before)) if row.not_before else None
+        not_before = row.not_before and at(_since_1970(row.not_before))
         recipients.append(Recipient(row.address, row.state, reply, not_before))
     return tuple(recipients)
 
