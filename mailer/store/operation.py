@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any, Generic, TypeVar
 
 import attrs
+import msgspec
 
 T = TypeVar("T")
 Argument = str | bytes | int | float
@@ -34,8 +35,26 @@ def _read(name: str) -> str:
     return resources.files("mailer.store").joinpath("lua", f"{name}.lua").read_text()
 
 
-@attrs.frozen
-class Operation(Generic[T]):
+class Packed(msgspec.Struct, frozen=True, gc=False):
+    """The last words of a command, as ``packing`` writes them.
+
+    Attributes:
+        number: of words.
+        pieces: what is written, as often as it was made; they are joined once, with the others.
+    """
+
+    number: int
+    pieces: Sequence[bytes]
+
+    def __repr__(self) -> str:
+        """Say how many: what they say may be an email's body."""
+        return f"Packed({self.number})"
+
+
+Words = Sequence[Argument | Packed]  # of a command; only the last one may be `Packed`
+
+
+class Operation(msgspec.Struct, Generic[T], frozen=True):
     """One request to Redis and the function that reads its reply.
 
     Attributes:
@@ -44,17 +63,21 @@ class Operation(Generic[T]):
         script: set for EVALSHA operations.
     """
 
-    command: tuple[Argument, ...] = attrs.field(repr=False)  # may hold an email's body
+    command: tuple[Argument | Packed, ...]
     parse: Callable[[Any], T]
     script: Script | None = None
 
+    def __repr__(self) -> str:
+        """Name what it runs, and nothing of its words: they may hold an email's body."""
+        return f"Operation({self.script.name if self.script else self.command[0]!r})"
+
     @property
-    def words(self) -> tuple[Argument, ...]:
+    def words(self) -> tuple[Argument | Packed, ...]:
         """The command as sent at first, with the script named by its digest."""
         return ("EVALSHA", self.script.sha, *self.command) if self.script else self.command
 
     @property
-    def full_words(self) -> tuple[Argument, ...]:
+    def full_words(self) -> tuple[Argument | Packed, ...]:
         """The command as repeated where the server doesn't know the script yet."""
         return ("EVAL", self.script.source, *self.command) if self.script else self.command
 
