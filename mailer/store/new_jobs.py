@@ -1,6 +1,7 @@
 """Emails on their way into Redis, as ``enqueue.lua`` takes them."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -13,7 +14,8 @@ from mailer.store.operation import Packed
 from mailer.store.packing import pack, pack_one
 
 INLINE_BYTES = 16 * 1024  # up to which a blob goes along with its job, in one round trip
-_NO_CHUNK = pack(["", "", ""])
+_TWO_WORDS = b"$%d\r\n%b\r\n$%d\r\n%b\r\n"
+_WORD_AND_SIZE = b"$%d\r\n%b\r\n$%d\r\n"
 
 
 class NewJob(msgspec.Struct, frozen=True, gc=False):
@@ -67,28 +69,32 @@ class Writer:
         names += [keys.state(JobState.SUPPRESSED), keys.state(JobState.DEFERRED)]
         names += [keys.state(JobState.CANCELED), keys.suppressed, keys.suppressed_tags]
         names += [keys.job_prefix, keys.memory]
-        self._number = len(names) + 1
-        self._names = pack(names)
-        self._no_batch = pack([keys.memory])
-        self._bounds = pack([idempotency_seconds, capacity.backlog, capacity.memory_share])
+        self._names = names
+        self._bounds = (idempotency_seconds, capacity.backlog, capacity.memory_share)
+        self._number = 1 + len(names) + 1 + 7  # of words, but for those of jobs
+        self._frame = lru_cache(maxsize=8)(self._framed)  # nearly all are of one job, or of 100
 
     def written(self, jobs: Sequence[NewJob], chunk: Chunk | None) -> Packed:
         """Write the number of keys, the keys and the arguments."""
-        batch = pack([self._keys.batch(chunk.batch)]) if chunk else self._no_batch
-        part = pack([chunk.number, chunk.rows, chunk.digest]) if chunk else _NO_CHUNK
-        number_of_keys = self._number + 3 * len(jobs)
-        pieces = [pack_one(b"%d" % number_of_keys), self._names, batch]
+        before_keys, before_arguments = self._frame(len(jobs), chunk)
+        pieces = [before_keys]
         for job in jobs:
             pieces += self._keys_of(job)
-        pieces += (pack_one(b"%d" % len(jobs)), self._bounds, part)
-        number = 1 + number_of_keys + 7 + 10 * len(jobs)
+        pieces.append(before_arguments)
+        number = self._number + 13 * len(jobs)
         for job in jobs:
-            pieces.append(_arguments(job))
+            pieces += _arguments(job)
             for sha256, content in job.blobs.items():
                 inline = content if len(content) <= INLINE_BYTES else b""
                 pieces += (pack([sha256]), pack_one(inline))
                 number += 2
         return Packed(number, pieces)
+
+    def _framed(self, number: int, chunk: Chunk | None) -> tuple[bytes, bytes]:
+        """Write what stands before the keys of so many jobs, and before their arguments."""
+        keys = [*self._names, self._keys.batch(chunk.batch) if chunk else self._keys.memory]
+        part = (chunk.number, chunk.rows, chunk.digest) if chunk else ("", "", "")
+        return pack([len(keys) + 3 * number, *keys]), pack([number, *self._bounds, *part])
 
     def _keys_of(self, job: NewJob) -> tuple[bytes, bytes, bytes]:
         keys = self._keys
@@ -100,18 +106,21 @@ class Writer:
         return record, once, latest
 
 
-def _arguments(job: NewJob) -> bytes:
-    return pack(
-        (
-            job.id,
-            LANES.index(job.priority) + 1,
-            job.scheduled_ms,
-            job.expires_ms,
-            records.encode_head(job.head, job.id),
-            records.encode_message(job.message),
-            records.encode_recipients(job.recipients),
-            job.head.message_id,
-            job.fingerprint,
-            len(job.blobs),
-        )
+def _arguments(job: NewJob) -> tuple[bytes, ...]:
+    """Write what is said of a job; its message, which is long, is not copied for that."""
+    job_id, message_id = job.id.encode(), job.head.message_id.encode()
+    lane = b"%d" % (LANES.index(job.priority) + 1)
+    scheduled, expires = b"%d" % job.scheduled_ms, b"%d" % job.expires_ms
+    head = records.encode_head(job.head, job.id)
+    message = records.encode_message(job.message)
+    recipients = records.encode_recipients(job.recipients)
+    mark, blobs = job.fingerprint.encode(), b"%d" % len(job.blobs)
+    return (
+        _TWO_WORDS % (len(job_id), job_id, len(lane), lane),
+        _TWO_WORDS % (len(scheduled), scheduled, len(expires), expires),
+        _WORD_AND_SIZE % (len(head), head, len(message)),
+        message,
+        b"\r\n",
+        _TWO_WORDS % (len(recipients), recipients, len(message_id), message_id),
+        _TWO_WORDS % (len(mark), mark, len(blobs), blobs),
     )

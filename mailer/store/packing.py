@@ -1,6 +1,7 @@
 """Commands as Redis reads them (RESP)."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from hiredis import pack_command
 
@@ -15,7 +16,7 @@ def packed(words: Words) -> bytes:
     *others, last = words
     if isinstance(last, Packed):
         header = b"*%d\r\n" % (len(others) + last.number)
-        return b"".join((header, pack(others), *last.pieces))  # type: ignore[arg-type]
+        return b"".join((header, _begun(*others), *last.pieces))
     if len(words) <= _FEW:
         return _command(words)  # type: ignore[arg-type]
     groups = (pack(words[i : i + _FEW]) for i in range(0, len(words), _FEW))  # type: ignore[arg-type]
@@ -31,6 +32,12 @@ def pack(words: Sequence[Argument]) -> bytes:
 def pack_one(word: bytes) -> bytes:
     """Write a single word, in half of the time."""
     return b"$%d\r\n%b\r\n" % (len(word), word)
+
+
+@lru_cache(maxsize=16)
+def _begun(*words: Argument) -> bytes:
+    """Write what names a script; of such commands there are few."""
+    return pack(words)
 
 
 def _command(words: Sequence[Argument]) -> bytes:
