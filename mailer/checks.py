@@ -23,7 +23,9 @@ from mailer.retry import RetryPolicy
 Mailboxes = str | Address | Group | Iterable[str | Address | Group]
 Delivery = Literal["at-least-once", "at-most-once"]
 
-_ENTRIES = (str, Address, Group)  # a union is made anew wherever it is written
+
+SEVERAL = (list, tuple, Iterable)  # the first two are known at a look
+_ENTRIES = (str, Address, Group)  # a union would be made anew at each look
 _LONGEST_NAME = 100  # characters
 _DELIVERIES = get_args(Delivery)
 _DSN_NOTIFY = ("success", "failure", "delay", "never")
@@ -34,7 +36,7 @@ def mailboxes(value: Mailboxes) -> tuple[Address | Group, ...]:
     """Read one address or group, or several."""
     if isinstance(value, _ENTRIES):
         return (_entry(value),)
-    if not isinstance(value, Iterable):
+    if not isinstance(value, SEVERAL):
         raise InvalidEmail("", f"is a list of addresses, not {type(value).__name__}")
     return tuple(_entry(item, f"[{i}]") for i, item in enumerate(value))
 

@@ -23,7 +23,7 @@ _NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
 
 
 def _attachments(value: Iterable["Attachment"]) -> tuple["Attachment", ...]:
-    if not isinstance(value, Iterable):
+    if not isinstance(value, checks.SEVERAL):
         raise InvalidEmail("", f"is a list of attachments, not {type(value).__name__}")
     attachments = tuple(value)
     for i, attachment in enumerate(attachments):

@@ -43,7 +43,8 @@ def new_job(email: Email, settings: Settings, job_id: str | None = None) -> NewJ
             "relay", f"there is no relay {email.relay!r}; there are {', '.join(settings.relays)}"
         )
     job_id = job_id or new_id()
-    message_id = f"<{job_id}@{email.from_email.wire.rpartition('@')[2]}>"
+    sender = email.from_email.wire
+    message_id = f"<{job_id}@{sender.rpartition('@')[2]}>"
     if email.prepared:
         message, blobs = _prepared(email.prepared, message_id, settings)
     else:
@@ -52,7 +53,7 @@ def new_job(email: Email, settings: Settings, job_id: str | None = None) -> NewJ
         message_id=message.message_id,
         from_email=str(email.from_email),
         subject=email.subject,
-        envelope_sender=(email.envelope_sender or email.from_email).wire,
+        envelope_sender=email.envelope_sender.wire if email.envelope_sender else sender,
         relay=email.relay,
         delivery=email.delivery,
         dsn_notify=email.dsn_notify,
