@@ -8,15 +8,15 @@ from hiredis import pack_command
 from mailer.store.operation import Argument, Packed, Words
 
 # words which hiredis writes at once: of more it copies what there is again and again as it grows
-_FEW = 32
+_FEW = 100
 
 
 def packed(words: Words) -> bytes:
     """Write a command."""
-    *others, last = words
+    last = words[-1]
     if isinstance(last, Packed):
-        header = b"*%d\r\n" % (len(others) + last.number)
-        return b"".join((header, _begun(*others), *last.pieces))
+        header = b"*%d\r\n" % (len(words) - 1 + last.number)
+        return b"".join((header, _begun(*words[:-1]), *last.pieces))
     if len(words) <= _FEW:
         return _command(words)  # type: ignore[arg-type]
     groups = (pack(words[i : i + _FEW]) for i in range(0, len(words), _FEW))  # type: ignore[arg-type]
