@@ -13,18 +13,18 @@ from mailer import Attachment, Email, Mailer
 
 def email(letter: Letter) -> Email:
     """Write the letter as this mailer has it."""
-    content = letter["attachment"]
-    attached = [
-        Attachment.from_bytes(content, filename=ATTACHMENT_NAME, content_type=ATTACHMENT_TYPE)
-    ]
     return Email(
         from_email=letter["sender"],
         to=letter["to"],
         subject=letter["subject"],
         text=letter["text"],
         html=letter["html"] or None,
-        attachments=attached if content else [],
+        attachments=[_attachment(letter["attachment"])] if letter["attachment"] else [],
     )
+
+
+def _attachment(content: bytes) -> Attachment:
+    return Attachment.from_bytes(content, filename=ATTACHMENT_NAME, content_type=ATTACHMENT_TYPE)
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from mailer.errors import InvalidEmail
 FORBIDDEN_IN_HEADERS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 MAX_ADDRESS_CHARACTERS = 1000  # display name included; bounds what the patterns below see
+_USUAL = re.compile(r"(?=[^@]{1,64}@)[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@([A-Za-z0-9.-]+)")
 _ATEXT = r"[^\x00-\x20\x7f-\xa0()<>\[\]:;@\\,.\"]"
 _LOCAL = re.compile(rf"(?:{_ATEXT}+(?:\.{_ATEXT}+)*|\"(?:[^\x00-\x1f\x7f\"\\]|\\[\x20-\x7e])*\")")
 _ASCII_DOMAIN = re.compile(
@@ -33,7 +34,7 @@ _ENCODED_WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?\s]{0,2000})\?=")
 _QUOTED_NAME = re.compile(r"\"(?P<inner>(?:[^\"\\]|\\.)*)\"")
 
 
-class Address(msgspec.Struct, frozen=True, omit_defaults=True):
+class Address(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One mailbox.
 
     Attributes:
@@ -65,11 +66,12 @@ class Address(msgspec.Struct, frozen=True, omit_defaults=True):
         """
         if len(text) > MAX_ADDRESS_CHARACTERS:
             raise InvalidEmail("address", f"is over {MAX_ADDRESS_CHARACTERS} characters long")
-        if FORBIDDEN_IN_HEADERS.search(text):  # before strip() would take a line end for a space
+        if _forbidden(text):  # before strip() would take a line end for a space
             raise InvalidEmail("address", f"{_shown(text)} has a control character in it")
-        if match := _NAMED.fullmatch(text.strip()):
-            return cls(email=match["email"].strip(), name=_unquoted(match["name"].strip()))
-        return cls(email=text.strip())
+        text = text.strip()
+        if "<" in text and (match := _NAMED.fullmatch(text)):
+            return cls(match["email"].strip(), _unquoted(match["name"].strip()))
+        return cls(text)
 
     @property
     def domain(self) -> str:
@@ -118,7 +120,7 @@ def mailboxes_of(entries: "Iterable[Address | Group]") -> tuple[Address, ...]:
 
 def forbidden_in_headers(text: str) -> str | None:
     """Find what may never stand in a header: as it is, or hidden in an encoded word (RFC 2047)."""
-    if match := FORBIDDEN_IN_HEADERS.search(text):
+    if match := _forbidden(text):
         return match[0]
     if "=?" in text:
         for charset, encoding, content in _ENCODED_WORD.findall(text):
@@ -128,6 +130,11 @@ def forbidden_in_headers(text: str) -> str | None:
                 if match := FORBIDDEN_IN_HEADERS.search(decoded):
                     return match[0]
     return None
+
+
+def _forbidden(text: str) -> re.Match[str] | None:
+    """Find what may never stand in a header as it is; nothing printable is of that kind."""
+    return None if text.isprintable() else FORBIDDEN_IN_HEADERS.search(text)
 
 
 def _decoded(encoding: str, content: str) -> bytes:
@@ -161,9 +168,11 @@ def domain_to_ascii(domain: str) -> str:
 
 def _fault(email: str) -> str | None:
     """Say what keeps ``email`` from being an address, or nothing."""
+    if (usual := _USUAL.fullmatch(email)) and _is_domain(usual[1]):
+        return None
     local, at, domain = email.rpartition("@")
     reason = None
-    if FORBIDDEN_IN_HEADERS.search(email):
+    if _forbidden(email):
         reason = "has a control character in it"
     elif not at:
         reason = "has no @; an address looks like local@domain"
@@ -188,15 +197,15 @@ def _is_domain(domain: str) -> bool:
 
 
 def _unquoted(name: str) -> str:
+    if '"' not in name and "(" not in name:
+        return name
     if match := _QUOTED_NAME.fullmatch(name):
         return re.sub(r"\\(.)", r"\1", match["inner"])
-    if '"' in name or "(" in name:
-        raise InvalidEmail(
-            "address",
-            f"the display name {_shown(name)} has a stray quote or a comment; "
-            'write "Name" <local@domain>',
-        )
-    return name
+    raise InvalidEmail(
+        "address",
+        f"the display name {_shown(name)} has a stray quote or a comment; "
+        'write "Name" <local@domain>',
+    )
 
 
 def _shown(text: str) -> str:

@@ -236,11 +236,11 @@ class AsyncMailer:
 
     async def _done(self, step: Step) -> Any:
         match step:
+            case Together():
+                return await self._runner.run_many(step.operations)
             case Pause():
                 await asyncio.sleep(step.seconds)
                 return None
-            case Together():
-                return await self._runner.run_many(step.operations)
             case Ahead():
                 return self._runner.send(step.operations)
             case Answers():

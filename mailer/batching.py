@@ -29,8 +29,9 @@ from mailer.recording import CHUNK_EMAILS, Portion, Recording
 from mailer.settings import Settings
 from mailer.steps import Call, Reading, Together
 from mailer.store.batches import TALLIED_AT_ONCE, Batches, Chunk, StoredBatch
-from mailer.store.jobs import Jobs, NewJob
+from mailer.store.jobs import Jobs
 from mailer.store.keys import Keys, batch_of, ids_of_batch, job_of_batch
+from mailer.store.new_jobs import NewJob
 
 if TYPE_CHECKING:
     from mailer.templates.letter import Letter
@@ -201,7 +202,7 @@ def _job(
         require_same_content(written, email)
     job = new_job(email, settings, job_id)
     of_the_row = Message(job.message.message_id, email.from_email, to=job.message.to, merged=values)
-    return attrs.evolve(job, message=of_the_row)
+    return msgspec.structs.replace(job, message=of_the_row)
 
 
 def _chunks(name: str, rows: Iterable[Row]) -> Iterator[tuple[Chunk, Sequence[Row]]]:

@@ -28,9 +28,10 @@ from mailer.recording import Recording
 from mailer.settings import Settings
 from mailer.steps import Call, Pause, Reading, Together
 from mailer.store.blobs import Blobs
-from mailer.store.jobs import Capacity, Jobs, StoredJob
+from mailer.store.jobs import Jobs, StoredJob
 from mailer.store.keys import Keys
 from mailer.store.limits import Limits, Pace
+from mailer.store.new_jobs import Capacity
 from mailer.store.records import milliseconds
 from mailer.store.relays import RelayPause, Relays
 from mailer.suppressing import Suppressing

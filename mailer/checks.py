@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -21,17 +21,22 @@ from mailer.prepared import PreparedEmail
 from mailer.retry import RetryPolicy
 
 Mailboxes = str | Address | Group | Iterable[str | Address | Group]
+Delivery = Literal["at-least-once", "at-most-once"]
 
+
+SEVERAL = (list, tuple, Iterable)  # the first two are known at a look
+_ENTRIES = (str, Address, Group)  # a union would be made anew at each look
 _LONGEST_NAME = 100  # characters
+_DELIVERIES = get_args(Delivery)
 _DSN_NOTIFY = ("success", "failure", "delay", "never")
 _MAX_DEPTH = 32  # of metadata
 
 
 def mailboxes(value: Mailboxes) -> tuple[Address | Group, ...]:
     """Read one address or group, or several."""
-    if isinstance(value, str | Address | Group):
+    if isinstance(value, _ENTRIES):
         return (_entry(value),)
-    if not isinstance(value, Iterable):
+    if not isinstance(value, SEVERAL):
         raise InvalidEmail("", f"is a list of addresses, not {type(value).__name__}")
     return tuple(_entry(item, f"[{i}]") for i, item in enumerate(value))
 
@@ -165,6 +170,13 @@ def relay(value: str | None) -> str | None:
         raise InvalidEmail("", "is the name of a relay, as in [relays.NAME] of the settings")
     plain: str = exact(value)
     return plain
+
+
+def delivery(value: Delivery) -> Delivery:
+    """Accept what is to be done where an outcome is unknown."""
+    if value not in _DELIVERIES:
+        raise InvalidEmail("", f"is one of {', '.join(_DELIVERIES)}")
+    return value
 
 
 def dsn_notify(value: Iterable[str]) -> tuple[str, ...]:

@@ -378,11 +378,11 @@ class Mailer:
 
     def _done(self, step: Step) -> Any:
         match step:
+            case Together():
+                return self._runner.run_many(step.operations)
             case Pause():
                 time.sleep(step.seconds)
                 return None
-            case Together():
-                return self._runner.run_many(step.operations)
             case Ahead():
                 return self._runner.send(step.operations)
             case Answers():

@@ -6,9 +6,8 @@ Nothing here looks at a file or at Redis; what needs settings is checked by ``en
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from email.message import Message as LibraryMessage
-from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
@@ -20,12 +19,11 @@ from mailer.job import Priority
 from mailer.prepared import PreparedEmail, read_prepared
 from mailer.retry import RetryPolicy
 
-Delivery = Literal["at-least-once", "at-most-once"]
 _NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
 
 
 def _attachments(value: Iterable["Attachment"]) -> tuple["Attachment", ...]:
-    if not isinstance(value, Iterable):
+    if not isinstance(value, checks.SEVERAL):
         raise InvalidEmail("", f"is a list of attachments, not {type(value).__name__}")
     attachments = tuple(value)
     for i, attachment in enumerate(attachments):
@@ -37,7 +35,7 @@ def _attachments(value: Iterable["Attachment"]) -> tuple["Attachment", ...]:
     return attachments
 
 
-@attrs.frozen(kw_only=True, slots=False)  # a dict takes all fields at once
+@attrs.frozen(kw_only=True, slots=False)  # a dict takes all that is given at once
 class Email:
     """One email, as an application writes it.
 
@@ -112,7 +110,7 @@ class Email:
     idempotency_key: str | None = attrs.field(default=None, converter=checks.key)
     supersede_key: str | None = attrs.field(default=None, converter=checks.key)
     relay: str | None = attrs.field(default=None, converter=checks.relay)
-    delivery: Delivery = "at-least-once"
+    delivery: checks.Delivery = attrs.field(default="at-least-once", converter=checks.delivery)
     dsn_notify: tuple[str, ...] = attrs.field(default=(), converter=checks.dsn_notify)
     dsn_return: str | None = attrs.field(default=None, converter=checks.dsn_return)
     retry: RetryPolicy | str | None = attrs.field(default=None, converter=checks.retry_policy)
@@ -127,8 +125,13 @@ class Email:
             # be told from a programmer's
             if "from_email" not in fields:
                 raise InvalidEmail("from_email", "is missing")
-            given = {name: _converted(name, value) for name, value in fields.items()}
-            self.__dict__.update(_DEFAULTS | given)
+            try:
+                for name, value in fields.items():
+                    fields[name] = _CONVERTERS.get(name, _unknown)(value)
+            except InvalidEmail as error:
+                raise InvalidEmail(name + error.field, error.reason) from None
+            # what is not given is found in the class
+            object.__setattr__(self, "__dict__", fields)
             self._check()
 
     @classmethod
@@ -178,8 +181,6 @@ class Email:
             )
         if self.headers:
             self._check_headers()
-        if self.delivery not in _DELIVERIES:
-            raise InvalidEmail("delivery", f"is one of {', '.join(_DELIVERIES)}")
 
     def _check_headers(self) -> None:
         ours = {name.lower() for name, _ in self.typed_headers}
@@ -189,11 +190,14 @@ class Email:
             if name.lower() in ours:
                 raise InvalidEmail(f"headers[{name!r}]", "is set by a field of its own as well")
 
-    @cached_property
+    @property
     def recipients(self) -> tuple[Address, ...]:
         """To, Cc and Bcc in this order, each mailbox once."""
+        entries = self.to + self.cc + self.bcc
+        if len(entries) == 1 and isinstance(entries[0], Address):  # as in most emails
+            return (entries[0],)
         unique: dict[str, Address] = {}
-        for address in mailboxes_of((*self.to, *self.cc, *self.bcc)):
+        for address in mailboxes_of(entries):
             local, _, domain = address.wire.rpartition("@")
             unique.setdefault(f"{local}@{domain.lower()}", address)
         return tuple(unique.values())
@@ -220,9 +224,9 @@ class Email:
 
 
 _FIELDS = attrs.fields(Email)
-_DEFAULTS = {field.name: field.default for field in _FIELDS}
+for _field in _FIELDS[1:]:  # all but from_email
+    setattr(Email, _field.name, _field.default)
 _CONVERTERS: dict[str, Any] = {field.name: field.converter for field in _FIELDS}
-_DELIVERIES = get_args(Delivery)
 _X_PRIORITY = {"high": "1", "normal": "3", "low": "5"}  # by the custom of mail programs
 # what `from_message` takes from the message
 CONTENT_FIELDS = frozenset(
@@ -230,14 +234,6 @@ CONTENT_FIELDS = frozenset(
 ) | {"prepared"}
 
 
-def _converted(name: str, value: Any) -> Any:
-    """Check and convert what was given for a field."""
-    try:
-        convert = _CONVERTERS[name]
-    except KeyError:
-        known = ", ".join(field for field in _CONVERTERS if field != "prepared")
-        raise InvalidEmail(name, f"is no field of Email; there are {known}") from None
-    try:
-        return convert(value) if convert else value
-    except InvalidEmail as error:
-        raise InvalidEmail(name + error.field, error.reason) from None
+def _unknown(value: Any) -> Any:
+    known = ", ".join(field for field in _CONVERTERS if field != "prepared")
+    raise InvalidEmail("", f"is no field of Email; there are {known}")

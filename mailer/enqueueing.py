@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from mailer.attachments.files import sha256_of
-from mailer.attachments.pinning import pin
+from mailer.attachments.pinning import Pinned, pin
 from mailer.email import Email
 from mailer.errors import InvalidEmail
 from mailer.fingerprint import fingerprint
@@ -15,8 +15,11 @@ from mailer.message import AttachmentRef, Message, Prepared, Source
 from mailer.prepared import PreparedEmail
 from mailer.retry import RetryPolicy
 from mailer.settings import Settings
-from mailer.store.jobs import NewJob
+from mailer.store.new_jobs import NewJob
 from mailer.store.records import Head, milliseconds
+
+_NOTHING = Pinned((), {})
+_VARIANT = {f"{digit:x}": "89ab"[digit % 4] for digit in range(16)}  # of a UUID, by a random digit
 
 
 def new_job(email: Email, settings: Settings, job_id: str | None = None) -> NewJob:
@@ -40,7 +43,8 @@ def new_job(email: Email, settings: Settings, job_id: str | None = None) -> NewJ
             "relay", f"there is no relay {email.relay!r}; there are {', '.join(settings.relays)}"
         )
     job_id = job_id or new_id()
-    message_id = f"<{job_id}@{email.from_email.wire.rpartition('@')[2]}>"
+    sender = email.from_email.wire
+    message_id = f"<{job_id}@{sender.rpartition('@')[2]}>"
     if email.prepared:
         message, blobs = _prepared(email.prepared, message_id, settings)
     else:
@@ -49,7 +53,7 @@ def new_job(email: Email, settings: Settings, job_id: str | None = None) -> NewJ
         message_id=message.message_id,
         from_email=str(email.from_email),
         subject=email.subject,
-        envelope_sender=(email.envelope_sender or email.from_email).wire,
+        envelope_sender=email.envelope_sender.wire if email.envelope_sender else sender,
         relay=email.relay,
         delivery=email.delivery,
         dsn_notify=email.dsn_notify,
@@ -58,7 +62,7 @@ def new_job(email: Email, settings: Settings, job_id: str | None = None) -> NewJ
         tags=email.tags,
         metadata=dict(email.metadata),
     )
-    people = tuple(Recipient(address.wire) for address in recipients)
+    people = tuple([Recipient(address.wire) for address in recipients])
     return NewJob(
         id=job_id,
         head=head,
@@ -76,11 +80,10 @@ def new_job(email: Email, settings: Settings, job_id: str | None = None) -> NewJ
 
 def new_id() -> str:
     """Make a UUID of version 7 (RFC 9562): sorted by the time at which it was made."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
-    value = value & ~(0xF << 76) | 7 << 76
-    value = value & ~(0x3 << 62) | 2 << 62
-    digits = f"{value:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    time_ms = f"{time.time_ns() // 1_000_000:012x}"
+    chance = os.urandom(10).hex()
+    variant = _VARIANT[chance[0]]
+    return f"{time_ms[:8]}-{time_ms[8:]}-7{chance[1:4]}-{variant}{chance[4:7]}-{chance[8:]}"
 
 
 def _policy(retry: RetryPolicy | str | None, settings: Settings) -> RetryPolicy | None:
@@ -113,7 +116,7 @@ def message_of(email: Email, message_id: str, attachments: Sequence[AttachmentRe
 
 
 def _written(email: Email, message_id: str, settings: Settings) -> tuple[Message, dict[str, bytes]]:
-    pinned = pin(email.attachments, settings)
+    pinned = pin(email.attachments, settings) if email.attachments else _NOTHING
     message = message_of(email, message_id, pinned.references)
     texts = (message.text, message.html, message.amp, message.calendar)
     bodies = [body for body in texts if body]

@@ -38,7 +38,7 @@ _OWN_HEADERS = MappingProxyType(
 
 def exact(value: Any) -> Any:
     """Make a plain text of what a template engine marks as safe: it can't be stored as it is."""
-    return str.__str__(value) if isinstance(value, str) else value
+    return str.__str__(value) if type(value) is not str and isinstance(value, str) else value
 
 
 def header_text(value: str) -> str:

@@ -127,7 +127,7 @@ TRANSITIONS: MappingProxyType[tuple[JobState | None, JobState], str] = MappingPr
 )
 
 
-class Recipient(msgspec.Struct, frozen=True, omit_defaults=True):
+class Recipient(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One recipient of a job.
 
     Attributes:
@@ -219,7 +219,7 @@ def end_of(recipients: Sequence[Recipient]) -> JobState:
     return JobState.PARTIALLY_SENT if RecipientState.ACCEPTED in states else JobState.FAILED
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """What ``enqueue`` returns, once the job is recorded.
 
     Attributes:

@@ -53,7 +53,7 @@ class Prepared(msgspec.Struct, frozen=True, omit_defaults=True):
     eight_bit: bool = False
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The parts of one message, validated.
 
     Attributes:

@@ -6,8 +6,9 @@ from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
 
-import attrs
+import msgspec
 
+from mailer.attachment import Attachment
 from mailer.email import Email
 from mailer.enqueueing import new_job
 from mailer.errors import InvalidEmail, MailerError, NotDurable, StoreUnavailable, Vetoed
@@ -18,8 +19,9 @@ from mailer.steps import Ahead, Answers, Call, Reading, Together
 from mailer.store.batches import Chunk
 from mailer.store.blobs import Blobs, MissingBlobs
 from mailer.store.durability import Durability
-from mailer.store.jobs import INLINE_BYTES, Jobs, NewJob
+from mailer.store.jobs import Jobs
 from mailer.store.keys import Keys
+from mailer.store.new_jobs import INLINE_BYTES, NewJob
 from mailer.store.operation import Operation
 
 # One Lua call records a chunk of emails: large enough to amortise the round trip, small enough
@@ -46,7 +48,9 @@ class Recording:
     def enqueue(self, email: Email, durable: bool | None) -> Call[Receipt]:
         """See `Mailer.enqueue`."""
         yield from self.prepare(durable)
-        job = yield from self._new_job(email)
+        job = self._new_job(email)
+        if isinstance(job, Reading):
+            job = yield job
         receipts = yield from self._record(Portion([job], durable))
         return receipts[0]
 
@@ -61,7 +65,10 @@ class Recording:
         try:
             for email in _up_to_a_mistake(emails):
                 try:
-                    chunk.add((yield from self._new_job(email)))
+                    job = self._new_job(email)
+                    if isinstance(job, Reading):
+                        job = yield job
+                    chunk.add(job)
                 except (InvalidEmail, Vetoed) as error:
                     earlier = len(ahead.portion.jobs) if ahead else 0
                     place = receipts.count + earlier + len(chunk.jobs)
@@ -94,7 +101,9 @@ class Recording:
 
     def check(self, email: Email) -> Call[None]:
         """See `Mailer.check`."""
-        yield from self._new_job(email)
+        job = self._new_job(email)
+        if isinstance(job, Reading):
+            yield job
 
     def hooked(self, email: Email) -> Email:
         """Give an email to the hooks; most applications have none."""
@@ -158,9 +167,11 @@ class Recording:
 
     def _completed(self, answers: Sequence[Any], portion: "Portion") -> Call[Sequence[Receipt]]:
         """Upload what the store lacks, and give the receipts."""
-        contents = ChainMap(*(dict(job.blobs) for job in portion.jobs if job.blobs))
-        ask = partial(self._enqueue, portion)
-        answer, *problems = yield from self.uploaded(answers, contents, ask)
+        if isinstance(answers[0], MissingBlobs):
+            contents = ChainMap(*(dict(job.blobs) for job in portion.jobs if job.blobs))
+            ask = partial(self._enqueue, portion)
+            answers = yield from self.uploaded(answers, contents, ask)
+        answer, *problems = answers
         if any(problems):
             error = NotDurable(problems[0])
             error.receipts = answer
@@ -168,16 +179,20 @@ class Recording:
         receipts: Sequence[Receipt] = answer
         return receipts
 
-    def _new_job(self, email: Email | InvalidEmail) -> Call[NewJob]:
+    def _new_job(self, email: Email | InvalidEmail) -> NewJob | Reading:
+        """Make the job, or give the step that makes it."""
         if isinstance(email, InvalidEmail):
             raise email
         if not isinstance(email, Email):
             raise InvalidEmail("email", f"is an Email, not {type(email).__name__}")
         email = self.hooked(email)
-        if email.text_from_html or any(attachment.path for attachment in email.attachments):
-            job: NewJob = yield Reading(partial(new_job, email, self._settings))
-            return job
+        if email.text_from_html or (email.attachments and _any_is_a_file(email.attachments)):
+            return Reading(partial(new_job, email, self._settings))
         return new_job(email, self._settings)
+
+
+def _any_is_a_file(attachments: Sequence[Attachment]) -> bool:
+    return any(attachment.path for attachment in attachments)
 
 
 def _placed(mistake: InvalidEmail | Vetoed, place: str) -> InvalidEmail | Vetoed:
@@ -207,30 +222,31 @@ class _Chunk:
     def __init__(self) -> None:
         self.jobs: list[NewJob] = []
         self._bytes = 0
-        self._contents: dict[str, int] = {}  # those that go by themselves, each once
+        self._contents: set[str] = set()  # those that go by themselves, each once
+        self._bytes_of_contents = 0
 
     def add(self, job: NewJob) -> None:
+        self.jobs.append(job)
         message = job.message
-        texts = (message.text, message.html, message.amp, message.calendar)
-        self._bytes += sum(len(text) for text in texts if text)
+        self._bytes += len(message.text or "") + len(message.html or "")
+        self._bytes += len(message.amp or "") + len(message.calendar or "")
         for digest, content in job.blobs.items():
             if len(content) <= INLINE_BYTES:
                 self._bytes += len(content)
-            else:
-                self._contents[digest] = len(content)
-        self.jobs.append(job)
+            elif digest not in self._contents:
+                self._contents.add(digest)
+                self._bytes_of_contents += len(content)
 
     @property
     def is_full(self) -> bool:
         return (
             len(self.jobs) >= CHUNK_EMAILS
             or self._bytes >= CHUNK_BYTES
-            or sum(self._contents.values()) >= CHUNK_CONTENTS
+            or self._bytes_of_contents >= CHUNK_CONTENTS
         )
 
 
-@attrs.frozen
-class Portion:
+class Portion(msgspec.Struct, frozen=True):
     """Jobs that are recorded in one call.
 
     Attributes:
@@ -245,8 +261,7 @@ class Portion:
     chunk: Chunk | None = None
 
 
-@attrs.frozen
-class UnderWay:
+class UnderWay(msgspec.Struct, frozen=True):
     """A portion whose recording has begun."""
 
     answers: Any

@@ -3,43 +3,38 @@
 from collections.abc import Callable, Generator
 from typing import Any, TypeAlias, TypeVar
 
-import attrs
+import msgspec
 
 from mailer.store.operation import Operation
 
 T = TypeVar("T")
 
 
-@attrs.frozen
-class Together:
+class Together(msgspec.Struct, frozen=True):
     """Plain operations to be run in one round trip."""
 
     operations: list[Operation[Any]]
 
 
-@attrs.frozen
-class Ahead:
+class Ahead(msgspec.Struct, frozen=True):
     """Plain operations to be sent in one write now; the step's result is for `Answers`."""
 
     operations: list[Operation[Any]]
 
 
-@attrs.frozen
-class Answers:
+class Answers(msgspec.Struct, frozen=True):
     """What came of operations that were sent by `Ahead`: wait for it."""
 
     to: Any
 
 
-@attrs.frozen
-class Pause:
+class Pause(msgspec.Struct, frozen=True):
     """Let this many seconds pass."""
 
     seconds: float
 
 
-@attrs.frozen
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """Work that reads files or takes long, and so would block an event loop."""
 
     work: Callable[[], Any]

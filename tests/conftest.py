@@ -19,8 +19,9 @@ from mailer.loading import load_settings
 from mailer.store.agenda import ENDED, Agenda, Assignment, Result
 from mailer.store.blobs import Blobs
 from mailer.store.connections import Connections
-from mailer.store.jobs import Jobs, NewJob
+from mailer.store.jobs import Jobs
 from mailer.store.keys import LANES, Keys, batch_of
+from mailer.store.new_jobs import NewJob
 from mailer.store.operation import Operation
 from mailer.store.records import at, whole
 from mailer.store.runners import AsyncRunner, SyncRunner

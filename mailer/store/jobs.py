@@ -1,6 +1,6 @@
 """What producers ask of the store, each as one operation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -13,39 +13,14 @@ from mailer.errors import (
     MailerError,
     QueueFull,
 )
-from mailer.job import Job, JobState, Priority, Receipt, Recipient
+from mailer.job import Job, JobState, Receipt, Recipient
 from mailer.message import Message
 from mailer.store import records
 from mailer.store.batches import Chunk
 from mailer.store.blobs import MissingBlobs
-from mailer.store.keys import LANES, Keys
+from mailer.store.keys import Keys
+from mailer.store.new_jobs import ANY_AMOUNT, Capacity, NewJob, Writer
 from mailer.store.operation import Argument, Operation, pairs, run_command, run_script
-
-_LANES = {lane: str(number) for number, lane in enumerate(LANES, 1)}
-INLINE_BYTES = 16 * 1024  # up to which a blob goes along with its job, in one round trip
-
-
-@attrs.frozen
-class NewJob:
-    """An email, checked and ready to be recorded.
-
-    Attributes:
-        scheduled_ms: Unix time in milliseconds, or 0 for now; ``expires_ms`` 0 for never.
-        fingerprint: of the content, where an idempotency key is given; else empty.
-        blobs: attachments' contents by their SHA-256.
-    """
-
-    id: str
-    head: records.Head
-    message: Message
-    recipients: tuple[Recipient, ...]
-    priority: Priority
-    scheduled_ms: int = 0
-    expires_ms: int = 0
-    idempotency_key: str | None = None
-    fingerprint: str = ""
-    supersede_key: str | None = None
-    blobs: Mapping[str, bytes] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen
@@ -57,28 +32,14 @@ class StoredJob:
     has_message: bool
 
 
-@attrs.frozen
-class Capacity:
-    """How much may be stored; 0 stands for any amount.
-
-    Attributes:
-        backlog: the most jobs that have not ended.
-        memory_share: of ``maxmemory``, or of the machine's memory where that is not set.
-    """
-
-    backlog: int = 0
-    memory_share: float = 0.0
-
-
 class Jobs:
     """Operations on jobs under one key prefix."""
 
     def __init__(
-        self, keys: Keys, *, idempotency_seconds: int, capacity: Capacity = Capacity()
+        self, keys: Keys, *, idempotency_seconds: int, capacity: Capacity = ANY_AMOUNT
     ) -> None:
         self._keys = keys
-        self._idempotency_seconds = idempotency_seconds
-        self._capacity = capacity
+        self._writer = Writer(keys, idempotency_seconds, capacity)
 
     def enqueue(
         self, jobs: Sequence[NewJob], first: int | None = None, chunk: Chunk | None = None
@@ -91,20 +52,6 @@ class Jobs:
             first: the place of the first one among the caller's, for errors to name them.
             chunk: of a batch that they are; it is recorded once, however often it is enqueued.
         """
-        records_of, keys = self._keys.job_prefix, self._keys
-        args: list[Argument] = [self._idempotency_seconds]
-        args += [self._capacity.backlog, self._capacity.memory_share]
-        args.append(_of_batch(chunk, keys) if chunk else "")
-        for job in jobs:
-            args += (
-                _LANES[job.priority],
-                records.encode_head(job.head, job.id),
-                records.encode_message(job.message),
-                records.encode_recipients(job.recipients),
-                _more(job, keys),
-            )
-            for sha256, content in job.blobs.items():
-                args += (sha256, content if len(content) <= INLINE_BYTES else b"")
 
         def parse(reply: list[Any]) -> list[Receipt] | MissingBlobs:
             if reply[0] == b"ok":
@@ -115,7 +62,8 @@ class Jobs:
                 return [_receipt(job, 0) for job in jobs]
             raise _refusal(reply, jobs, first, chunk)
 
-        return run_script("enqueue", [records_of + job.id for job in jobs], args, parse)
+        writer = self._writer
+        return run_script("enqueue", writer.keys(jobs), writer.arguments(jobs, chunk), parse)
 
     def get(self, job_id: str) -> Operation[StoredJob]:
         """Read one job (HGETALL)."""
@@ -224,27 +172,6 @@ class Jobs:
         )
 
 
-def _of_batch(chunk: Chunk, keys: Keys) -> bytes:
-    return records.encode((keys.batch(chunk.batch), chunk.number, chunk.rows, chunk.digest))
-
-
-def _more(job: NewJob, keys: Keys) -> bytes:
-    """Say what few jobs have; nothing of most."""
-    more: dict[str, Any] = {}
-    if job.scheduled_ms:
-        more["scheduled"] = job.scheduled_ms
-    if job.expires_ms:
-        more["expires"] = job.expires_ms
-    if job.idempotency_key:
-        more["once"] = keys.once(job.idempotency_key)
-        more |= {"message_id": job.head.message_id, "fingerprint": job.fingerprint}
-    if job.supersede_key:
-        more["latest"] = keys.latest(job.supersede_key)
-    if job.blobs:
-        more["contents"] = len(job.blobs)
-    return records.encode(more) if more else b""
-
-
 def _refusal(
     reply: list[Any], jobs: Sequence[NewJob], first: int | None, chunk: Chunk | None
 ) -> MailerError:
@@ -281,7 +208,7 @@ def _receipt(job: NewJob, word: int | bytes) -> Receipt:
     if isinstance(word, bytes):
         earlier_id, message_id = word.decode().split()
         return Receipt(id=earlier_id, message_id=message_id, created=False)
-    return Receipt(id=job.id, message_id=job.head.message_id, created=bool(word))
+    return Receipt(job.id, job.head.message_id, bool(word))
 
 
 def _listed(job_id: str, fields: dict[bytes, bytes]) -> Job | None:

@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any, Generic, TypeVar
 
 import attrs
+import msgspec
 
 T = TypeVar("T")
 Argument = str | bytes | int | float
@@ -34,8 +35,7 @@ def _read(name: str) -> str:
     return resources.files("mailer.store").joinpath("lua", f"{name}.lua").read_text()
 
 
-@attrs.frozen
-class Operation(Generic[T]):
+class Operation(msgspec.Struct, Generic[T], frozen=True):
     """One request to Redis and the function that reads its reply.
 
     Attributes:
@@ -44,9 +44,13 @@ class Operation(Generic[T]):
         script: set for EVALSHA operations.
     """
 
-    command: tuple[Argument, ...] = attrs.field(repr=False)  # may hold an email's body
+    command: tuple[Argument, ...]
     parse: Callable[[Any], T]
     script: Script | None = None
+
+    def __repr__(self) -> str:
+        """Name what it runs, and nothing of its words: they may hold an email's body."""
+        return f"Operation({self.script.name if self.script else self.command[0]!r})"
 
     @property
     def words(self) -> tuple[Argument, ...]:

@@ -33,7 +33,7 @@ from mailer.store.keys import LANES
 _USUAL_DELIVERY = "at-least-once"
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """What is kept of an email as long as its job is recorded; the message itself may go."""
 
     message_id: str = ""

@@ -7,26 +7,24 @@ that does not answer in time is not asked twice.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-import attrs
+import msgspec
 import redis
 import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 
 from mailer.errors import InvalidSetting, QueueFull, StoreUnavailable
-from mailer.store.connections import MOST, Connections, Sent, packed
+from mailer.store.connections import MOST, Connections, Sent, Words, packed
 from mailer.store.operation import Argument, Operation
 
 T = TypeVar("T")
 
 
-@attrs.frozen
-class SentOperations(Generic[T]):
+class SentOperations(msgspec.Struct, Generic[T], frozen=True):
     """Operations under way, of a `SyncRunner`."""
 
     operations: Sequence[Operation[T]]
@@ -63,19 +61,23 @@ class SyncRunner:
 
     def send(self, operations: Sequence[Operation[T]]) -> SentOperations[T]:
         """Send operations, as `run_many`, and do not wait for `answers`."""
-        with _translated(self.timeout):
+        try:
             commands = [operation.words for operation in operations]
             return SentOperations(operations, self._connections.send(commands))
+        except _THEIRS as error:
+            raise _ours(error, self.timeout) from error
 
     def answers(self, under_way: SentOperations[T]) -> list[T]:
         """Wait for the answers to what was sent."""
         operations = under_way.operations
-        with _translated(self.timeout):
+        try:
             try:
                 replies = _without_errors(under_way.sent.replies())
             except NoScriptError:
                 again = self._connections.send([each.full_words for each in operations])
                 replies = _without_errors(again.replies())
+        except _THEIRS as error:
+            raise _ours(error, self.timeout) from error
         return [operation.parse(r) for operation, r in zip(operations, replies, strict=True)]
 
     def close(self) -> None:
@@ -105,29 +107,33 @@ class AsyncRunner:
     async def run(self, operation: Operation[T], *, timeout: float | None = None) -> T:  # noqa: ASYNC109 - the bound is part of the promise
         """Run one operation; ``timeout`` replaces the usual one, for blocking commands."""
         limit = timeout or self.timeout
-        with _translated(limit):
+        try:
             async with asyncio.timeout(limit):
                 try:
                     reply = await self._client.execute_command(*operation.words)  # type: ignore[no-untyped-call]
                 except NoScriptError:
                     reply = await self._client.execute_command(*operation.full_words)  # type: ignore[no-untyped-call]
+        except _THEIRS as error:
+            raise _ours(error, limit) from error
         return operation.parse(reply)
 
     async def run_many(self, operations: Sequence[Operation[T]]) -> list[T]:
         """Run operations in one round trip, on one connection (they are not atomic together)."""
-        with _translated(self.timeout):
+        try:
             async with asyncio.timeout(self.timeout):
                 try:
                     replies = await self._run_all([operation.words for operation in operations])
                 except NoScriptError:
                     replies = await self._run_all([each.full_words for each in operations])
+        except _THEIRS as error:
+            raise _ours(error, self.timeout) from error
         return [operation.parse(r) for operation, r in zip(operations, replies, strict=True)]
 
     def send(self, operations: Sequence[Operation[T]]) -> "asyncio.Task[list[T]]":
         """Start operations, as `run_many`, and do not wait for the answers."""
         return asyncio.create_task(self.run_many(operations))
 
-    async def _run_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+    async def _run_all(self, commands: Sequence[Words]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
@@ -144,7 +150,7 @@ class _Packing:
     def pack_command(self, *words: Argument) -> list[bytes]:
         return [packed(words)]
 
-    def pack_commands(self, commands: Iterable[Sequence[Argument]]) -> list[bytes]:
+    def pack_commands(self, commands: Iterable[Words]) -> list[bytes]:
         return [packed(words) for words in commands]
 
 
@@ -179,18 +185,17 @@ def _without_errors(replies: list[Any]) -> list[Any]:
     return replies
 
 
-@contextmanager
-def _translated(timeout: float) -> Iterator[None]:
-    """Turn redis-py's errors into ours, at this one boundary."""
-    try:
-        yield
-    except (redis.exceptions.TimeoutError, TimeoutError) as error:
-        raise StoreUnavailable(
+# What redis-py raises, and the system; `_ours` says it in our words. At this one boundary.
+_THEIRS = (RedisError, OSError)
+
+
+def _ours(error: Exception, timeout: float) -> StoreUnavailable:
+    if isinstance(error, redis.exceptions.TimeoutError | TimeoutError):
+        return StoreUnavailable(
             f"Redis did not answer within {timeout:g} s (MAILER_STORE_TIMEOUT_SECONDS)"
-        ) from error
-    except (redis.exceptions.ConnectionError, OSError) as error:
-        raise StoreUnavailable(f"Redis can't be reached (MAILER_REDIS_URL): {error}") from error
-    except OutOfMemoryError as error:
-        raise QueueFull(f"Redis is full (maxmemory); nothing was stored: {error}") from error
-    except RedisError as error:
-        raise StoreUnavailable(f"Redis refused: {error}") from error
+        )
+    if isinstance(error, redis.exceptions.ConnectionError | OSError):
+        return StoreUnavailable(f"Redis can't be reached (MAILER_REDIS_URL): {error}")
+    if isinstance(error, OutOfMemoryError):
+        return QueueFull(f"Redis is full (maxmemory); nothing was stored: {error}")
+    return StoreUnavailable(f"Redis refused: {error}")

@@ -9,7 +9,8 @@ from either import Either
 
 from mailer import AsyncMailer, Attachment, Email, Mailer, QueueFull, load_settings
 from mailer.job import JobState
-from mailer.store.jobs import Capacity, Jobs
+from mailer.store.jobs import Jobs
+from mailer.store.new_jobs import Capacity
 from mailer.testing import EmbeddedRedis
 
 

@@ -55,7 +55,9 @@ async def begun(store, *sources):
     job = store.new_job()
     remote = [AttachmentRef(f"{i}", "application/pdf", source) for i, source in enumerate(sources)]
     message = msgspec.structs.replace(job.message, attachments=tuple(remote))
-    (receipt,) = await store.run(store.jobs.enqueue([attrs.evolve(job, message=message)]))
+    (receipt,) = await store.run(
+        store.jobs.enqueue([msgspec.structs.replace(job, message=message)])
+    )
     return await again(store, receipt.id)
 
 

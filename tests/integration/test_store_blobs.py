@@ -3,7 +3,6 @@
 import os
 from hashlib import sha256
 
-import attrs
 import msgspec
 import pytest
 
@@ -85,7 +84,9 @@ async def begun_with_uri(store):
     job = store.new_job()
     remote = AttachmentRef("a.bin", "application/pdf", Source(uri="https://example.com/a"))
     message = msgspec.structs.replace(job.message, attachments=(remote,))
-    (receipt,) = await store.run(store.jobs.enqueue([attrs.evolve(job, message=message)]))
+    (receipt,) = await store.run(
+        store.jobs.enqueue([msgspec.structs.replace(job, message=message)])
+    )
     (assignment,) = await store.run(store.agenda.begin([receipt.id], "w1", 60))
     return assignment
 

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-import attrs
+import msgspec
 import pytest
 
 from mailer.job import Decision, JobState, Recipient, RecipientState
@@ -75,7 +75,7 @@ class TestEnqueue:
         assert store.agenda_of(job.id) == []
         assert store.wakes() == (0, 0)
         assert await begin(store, job.id) == []
-        (again,) = await store.run(store.jobs.enqueue([attrs.evolve(job, id="another")]))
+        (again,) = await store.run(store.jobs.enqueue([msgspec.structs.replace(job, id="another")]))
         assert (again.id, again.created) == (job.id, False)
 
     @pytest.mark.parametrize("ahead", [None, timedelta(hours=1)])
@@ -124,7 +124,9 @@ class TestEnqueue:
     async def test_more_recipients_than_one_look_takes(self, store):
         people = [f"r{i}@example.org" for i in range(1000)] + ["late@example.org"]
         job = store.new_job(to=people[:1000])
-        job = attrs.evolve(job, recipients=tuple(Recipient(address) for address in people))
+        job = msgspec.structs.replace(
+            job, recipients=tuple(Recipient(address) for address in people)
+        )
         await suppress(store, "r0@example.org", "r999@example.org", "late@example.org")
         await store.run(store.jobs.enqueue([job]))
         found = (await store.job(job.id)).recipients

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import attrs
 import fakeredis
 import hypothesis.strategies as st
+import msgspec
 import pytest
 from fakeredis.commands_mixins import server_mixin
 from hypothesis import HealthCheck, settings
@@ -48,8 +49,9 @@ from mailer.store.agenda import (
 )
 from mailer.store.connections import Connections
 from mailer.store.events import Events
-from mailer.store.jobs import Jobs, NewJob
+from mailer.store.jobs import Jobs
 from mailer.store.keys import LANES, Keys
+from mailer.store.new_jobs import NewJob
 from mailer.store.runners import SyncRunner
 from mailer.store.suppressions import Suppressions
 
@@ -191,7 +193,8 @@ class Protocol(RuleBasedStateMachine):
             )
             self.jobs_made += 1
             # ids decide the order among equal times: a random one could not be replayed
-            jobs.append(attrs.evolve(new_job(email, SETTINGS), id=f"job-{self.jobs_made:04}"))
+            job = new_job(email, SETTINGS)
+            jobs.append(msgspec.structs.replace(job, id=f"job-{self.jobs_made:04}"))
         receipts = self.run(self.jobs.enqueue(jobs))
         if again:  # the reply was lost, and the call repeated
             assert self.run(self.jobs.enqueue(jobs)) == receipts

@@ -1,8 +1,10 @@
+import sys
 import time
 
 import pytest
 
 from mailer import Address, InvalidEmail
+from mailer.address import FORBIDDEN_IN_HEADERS
 
 LONGEST_LOCAL = "l" * 64
 LONGEST_DOMAIN = ".".join(["d" * 61] * 4) + ".example"[:6]
@@ -146,3 +148,9 @@ def test_on_the_wire_the_domain_is_in_a_labels():
     assert Address("jm@example.org").wire == "jm@example.org"
     assert Address("jörg@example.org").needs_smtputf8
     assert not Address("jm@exämple.org").needs_smtputf8
+
+
+def test_nothing_printable_is_forbidden_in_headers():
+    # so that what is printable, as nearly all is, needs no search
+    forbidden = filter(FORBIDDEN_IN_HEADERS.search, map(chr, range(sys.maxunicode + 1)))
+    assert not any(character.isprintable() for character in forbidden)
