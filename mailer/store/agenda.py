@@ -197,7 +197,7 @@ class Agenda:
         def parse(reply: list[bytes] | None) -> str | None:
             return reply[1].decode() if reply and reply[0] == begun.encode() else None
 
-        return run_command("BLPOP", *keys, timeout, parse=parse)
+        return run_command("BLPOP", *keys, timeout, parse=parse, blocks=True)
 
     def give_ticket(self, dispatcher: str, ticket: str) -> list[Operation[Any]]:
         """Tell a dispatcher that all jobs of a batch have left the queue (RPUSH, EXPIRE)."""

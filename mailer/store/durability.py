@@ -41,8 +41,8 @@ class Durability:
         """
         most = round(self.timeout * _SHARE * 1000)
         if self.replicas:
-            return run_command("WAIT", self.replicas, most, parse=self._on_replicas)
-        return run_command("WAITAOF", 1, 0, most, parse=self._on_disk)
+            return run_command("WAIT", self.replicas, most, parse=self._on_replicas, blocks=True)
+        return run_command("WAITAOF", 1, 0, most, parse=self._on_disk, blocks=True)
 
     def _has_replicas(self, reply: Any) -> None:
         there = int(_info(reply).get("connected_slaves", 0))

@@ -42,11 +42,13 @@ class Operation(msgspec.Struct, Generic[T], frozen=True):
         command: what follows on the wire; for a script, its keys and arguments.
         parse: turns the raw reply into the result, or raises a `MailerError`.
         script: set for EVALSHA operations.
+        blocks: the server may keep the connection waiting, and whoever else would ask on it.
     """
 
     command: tuple[Argument, ...]
     parse: Callable[[Any], T]
     script: Script | None = None
+    blocks: bool = False
 
     def __repr__(self) -> str:
         """Name what it runs, and nothing of its words: they may hold an email's body."""
@@ -70,9 +72,9 @@ def run_script(
     return Operation((len(keys), *keys, *args), parse, script(name))
 
 
-def run_command(*words: Argument, parse: Callable[[Any], T]) -> Operation[T]:
+def run_command(*words: Argument, parse: Callable[[Any], T], blocks: bool = False) -> Operation[T]:
     """Make the operation that runs one plain command."""
-    return Operation(words, parse)
+    return Operation(words, parse, blocks=blocks)
 
 
 def pairs(reply: Any) -> dict[bytes, bytes]:
