@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from mailer.store.connections import Words, packed
 
@@ -70,7 +70,7 @@ class Line:
                 await self._connection.send_packed_command(unsent, check_health=False)
                 if self._reading is None:
                     self._reading = asyncio.create_task(self._read())
-        except (RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - who waits must hear of it, or waits for ever
             self._end(error)
         finally:
             self._sending = None
@@ -85,7 +85,7 @@ class Line:
                 awaited = self._awaited.popleft()
                 if not awaited.done():  # who asked may have given up
                     awaited.set_result(reply)
-        except (RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - likewise
             self._end(error)
         finally:
             self._reading = None

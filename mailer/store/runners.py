@@ -129,7 +129,8 @@ class AsyncRunner:
         await self._client.aclose()
 
     async def _run_all(self, operations: Sequence[Operation[T]], limit: float) -> list[T]:
-        ask = self._ask_alone if any(each.blocks for each in operations) else self._ask
+        alone = any(each.blocks for each in operations)
+        ask = self._ask_alone if alone else self._ask
         try:
             async with asyncio.timeout(limit):
                 try:
@@ -137,7 +138,7 @@ class AsyncRunner:
                 except NoScriptError:
                     replies = await ask([each.full_words for each in operations])
         except TimeoutError as error:
-            if self._line:  # nor would it answer those behind
+            if self._line and not alone:  # nor would it answer those behind
                 self._line.break_off("the server did not answer in time")
             raise _ours(error, limit) from error
         except _THEIRS as error:
