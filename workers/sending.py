@@ -28,8 +28,7 @@ from workers.relays.limits import Limits
 from workers.relays.routes import domain_of
 from workers.smtp.connector import RelayFault
 from workers.smtp.pool import Lender, Transactor
-from workers.smtp.session import Check
-from workers.smtp.transaction import Phase
+from workers.smtp.transaction import Check, Phase
 
 _AT_HAND = 0.02  # seconds for which a seat is kept while its message's time comes
 # How often a message is built again because that took longer than its limit's grace. Then it goes

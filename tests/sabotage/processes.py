@@ -63,7 +63,7 @@ STEPS = (
     Step(
         "worker: the look at the lease right before the final dot",
         "a job that was lost while its server was slow would be sent twice",
-        "workers/smtp/session.py",
+        "workers/smtp/by_data.py",
         "        look()\n        # from here on",
         "        # from here on",
         (f"{_DELIVERY}{_SLOW}[pipelining]", f"{_DELIVERY}{_SLOW}[plain]"),
@@ -71,7 +71,7 @@ STEPS = (
     Step(
         "worker: the look at the lease right before the last chunk",
         "the same, with a server that knows CHUNKING",
-        "workers/smtp/session.py",
+        "workers/smtp/by_chunks.py",
         "            look()\n            last =",
         "            last =",
         (f"{_DELIVERY}{_SLOW}[chunking]",),
@@ -95,7 +95,7 @@ STEPS = (
     Step(
         "at most once: that the end of a message waits for the commitment",
         "it would be complete before anybody knew that it may be, and be sent twice",
-        "workers/smtp/session.py",
+        "workers/smtp/by_data.py",
         "            await before_final()\n",
         "            pass\n",
         (f"{_DELIVERY}test_at_most_once_is_noted_before_the_message_is_complete[at-most-once]",),
@@ -189,8 +189,8 @@ STEPS = (
     Step(
         "run: the RSET between its messages",
         "a message could go out with the sender and the recipients of one that was refused",
-        "workers/smtp/session.py",
-        "[_RSET] if channel.awaits_answers else []",
+        "workers/smtp/by_chunks.py",
+        "[RSET] if channel.awaits_answers else []",
         "[]",
         (f"{_RUNS}test_a_refusal_within_a_run_is_of_one_message_only[asyncio-{_REFUSED}]",),
     ),
@@ -213,7 +213,7 @@ STEPS = (
     Step(
         "run: what a 421 to one message says of those behind it",
         "they would be in doubt, and reported so, although the server never came to them",
-        "workers/smtp/session.py",
+        "workers/smtp/by_chunks.py",
         "if mail is None and channel.said_goodbye:",
         "if False:",
         (f"{_RUNS}test_what_comes_behind_a_421_goes_at_once_over_another_connection[asyncio]",),
@@ -221,9 +221,9 @@ STEPS = (
     Step(
         "run: the look whether a server reads on behind a message",
         "all but the first message of each run would be lost on it, and in doubt after ten minutes",
-        "workers/smtp/session.py",
-        "        self.takes_runs = _any_positive(replies)\n",
-        "        self.takes_runs = True\n        return\n",
+        "workers/smtp/by_chunks.py",
+        "        self._offers.takes_runs = any_positive(replies)\n",
+        "        self._offers.takes_runs = True\n        return\n",
         (f"{_RUNS}test_a_server_that_forgets_what_stands_behind_a_message_gets_no_runs[asyncio]",),
     ),
     Step(

@@ -7,8 +7,7 @@ import attrs
 import msgspec
 
 from workers.smtp.pool import Build, Lender, Transactor
-from workers.smtp.session import Check, Look
-from workers.smtp.transaction import Envelope, Segment, Transcript
+from workers.smtp.transaction import Check, Envelope, Look, Segment, Transcript
 
 _HEADER = "X-Original-To"
 

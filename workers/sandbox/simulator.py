@@ -11,8 +11,7 @@ import attrs
 
 from workers.smtp.pool import Build
 from workers.smtp.replies import Reply
-from workers.smtp.session import Check, Look
-from workers.smtp.transaction import Phase, Transcript
+from workers.smtp.transaction import Check, Look, Phase, Transcript
 
 DOMAIN = "simulator.test"
 _OFFERED = MappingProxyType({"8bitmime": "", "smtputf8": ""})

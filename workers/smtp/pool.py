@@ -14,8 +14,8 @@ from workers.smtp.connector import Connector, RelayFault
 from workers.smtp.lateness import LEAST, Lateness
 from workers.smtp.runs import Runs
 from workers.smtp.seats import Seats
-from workers.smtp.session import Check, Look, Session
-from workers.smtp.transaction import Envelope, Segment, Transcript
+from workers.smtp.session import Session
+from workers.smtp.transaction import Check, Envelope, Look, Segment, Transcript
 
 log = structlog.get_logger()
 _UNFIT_SECONDS = 600.0  # for which an extension is not used again that did not work as offered

@@ -1,6 +1,6 @@
 """What goes into one mail transaction, and what comes out of it."""
 
-from collections.abc import AsyncGenerator, Callable, Container, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Sequence
 from contextlib import aclosing
 from enum import StrEnum
 from typing import TypeAlias
@@ -14,6 +14,8 @@ _CHUNK = 256 * 1024  # bytes written before the transport is asked whether it ke
 # A piece of a message: at hand, or read while it is sent. Each begins where a line does, or with a
 # line end, and so does each chunk of the latter; the last one ends with CRLF.
 Segment: TypeAlias = bytes | Callable[[], AsyncGenerator[bytes]]
+Check: TypeAlias = Callable[[], Awaitable[None]]
+Look: TypeAlias = Callable[[], None]
 
 
 class Phase(StrEnum):

@@ -238,7 +238,7 @@ async def test_a_session_that_was_silent_for_a_while_is_not_trusted_with_all_at_
     talking, server, monkeypatch
 ):
     """The server may have closed it: the first words show that, with nothing lost."""
-    monkeypatch.setattr("workers.smtp.session._FRESH", 0.05)
+    monkeypatch.setattr("workers.smtp.by_chunks._FRESH", 0.05)
     async with talking(server.serve, *BOTH) as session:
         await session.transact(ONE, MESSAGE)
         async with asyncio.timeout(5):

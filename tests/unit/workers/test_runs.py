@@ -209,7 +209,7 @@ async def test_a_server_that_forgets_what_stands_behind_a_message_gets_no_runs(
 ):
     """It is found out by a RSET, and not by a message."""
     monkeypatch.setattr(runs, "_SOON", 60.0)
-    monkeypatch.setattr("workers.smtp.session._PROBED", 0.2)
+    monkeypatch.setattr("workers.smtp.by_chunks._PROBED", 0.2)
     options = Options(extensions=CHUNKING, faults=[Fault("dot", Action.LOSE_REST)])
     async with SmtpServer(options) as server:
         pool = Pool(connector(server.port, connections=1), idle_seconds=30.0)

@@ -1,0 +1,126 @@
+"""A message by DATA (RFC 5321, 4.1.1.4); its commands in one write, where PIPELINING is known."""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+
+from workers.smtp.channel import Answer, Channel
+from workers.smtp.dialogue import (
+    all_positive,
+    any_intermediate,
+    any_positive,
+    reset,
+    tell_apart,
+)
+from workers.smtp.offers import Offers
+from workers.smtp.replies import Reply
+from workers.smtp.timeouts import Timeouts
+from workers.smtp.transaction import (
+    Check,
+    Look,
+    Phase,
+    Segment,
+    Transcript,
+    chunks_of,
+    joined,
+    stuffed,
+)
+
+_AT_ONCE = 64 * 1024  # bytes of a message that is not cut
+
+
+class ByData:
+    """Sends messages by DATA over one session; nobody else may hold it meanwhile."""
+
+    def __init__(self, channel: Channel, offers: Offers, timeouts: Timeouts, *, lmtp: bool) -> None:
+        self._channel = channel
+        self._offers = offers
+        self._timeouts = timeouts
+        self._lmtp = lmtp
+
+    async def transact(
+        self,
+        commands: Sequence[bytes],
+        message: Sequence[Segment],
+        before_final: Check | None,
+        look: Look,
+    ) -> Transcript:
+        """Send the commands, and the message where somebody may have it; see `Session.transact`."""
+        channel, offers = self._channel, self._offers
+        if "pipelining" in offers.extensions:
+            replies = await channel.ask([*commands, b"DATA\r\n"], self._timeouts.command)
+            if 0 < len(replies) <= len(commands) and all_positive(replies):
+                offers.give_up("pipelining", "chunking")  # it lost commands that came together
+        else:
+            replies = await self._ask_in_turn(commands)
+        mail, recipients, data = tell_apart(channel, replies, len(commands))
+        if data and data.positive:
+            channel.fail("the server's replies are out of step with the commands")
+        failure = (
+            channel.failure
+        )  # what happens after the last word on this message is not its matter
+        if data is None or not data.intermediate:
+            await reset(channel, self._timeouts.command)
+            phase = Phase.DATA if data else Phase.RCPT if mail and mail.positive else Phase.MAIL
+            return Transcript(phase, mail, recipients, data, failure=failure)
+        if not any_positive(recipients):
+            await self._end_at_once()
+            return Transcript(Phase.RCPT, mail, recipients, data, failure=failure)
+        wanted = sum(reply.positive for reply in recipients) if self._lmtp else 1
+        phase, finals = await self._send(message, wanted, before_final, look)
+        return Transcript(phase, mail, recipients, data, finals, channel.failure, self._lmtp)
+
+    async def _ask_in_turn(self, commands: Sequence[bytes]) -> list[Reply]:
+        """Without PIPELINING: each command waits for the reply to the one before."""
+        replies: list[Reply] = []
+        for command in commands:
+            replies += await self._channel.ask([command], self._timeouts.command)
+            if self._channel.failure or not replies[0].positive:
+                return replies
+        if any_positive(replies[1:]):
+            replies += await self._channel.ask([b"DATA\r\n"], self._timeouts.data)
+        return replies
+
+    async def _send(
+        self, message: Sequence[Segment], wanted: int, before_final: Check | None, look: Look
+    ) -> tuple[Phase, Sequence[Reply]]:
+        """Write the message and the final dot, and read the replies that decide."""
+        channel = self._channel
+        answer = channel.expect(wanted)
+        whole = joined(message, _AT_ONCE)
+        held = await self._all_but_the_last(message, answer) if whole is None else stuffed(whole)
+        if before_final and not answer.replies and self._channel.failure is None:
+            await before_final()
+        if answer.replies or self._channel.failure:
+            return Phase.DATA, await self._early_refusal(answer, wanted)
+        look()
+        # from here on the server may have the message, whatever we hear of it
+        channel.write(held + b".\r\n")
+        finals = await channel.read(answer, self._timeouts.final)
+        if any_intermediate(finals):
+            channel.fail("the server's replies are out of step with the commands")
+            return Phase.DOT, ()
+        return Phase.DOT, finals
+
+    async def _all_but_the_last(self, message: Sequence[Segment], answer: Answer) -> bytes:
+        """Write a long message chunk by chunk, as the server takes them; give the last one."""
+        channel, held = self._channel, b""
+        async with aclosing(chunks_of(message)) as chunks:
+            async for chunk in chunks:
+                if held:
+                    channel.write(held)
+                    if not await channel.drained(answer, self._timeouts.block):
+                        break
+                held = chunk
+        return held
+
+    async def _early_refusal(self, answer: Answer, wanted: int) -> Sequence[Reply]:
+        """Take the reply of a server that did not wait for the final dot; the session is over."""
+        self._channel.fail("the server answered before the final dot")
+        return [reply for reply in answer.replies if reply.code >= 400][:1] * wanted
+
+    async def _end_at_once(self) -> None:
+        """End a message that the server takes for nobody (RFC 2920, section 3.1)."""
+        if self._lmtp:  # it has nobody to answer for, so nothing would tell the end
+            self._channel.fail("the server takes a message for nobody")
+        else:
+            await self._channel.ask([b".\r\n"], self._timeouts.final)
