@@ -55,9 +55,7 @@ class ByData:
         mail, recipients, data = tell_apart(channel, replies, len(commands))
         if data and data.positive:
             channel.fail("the server's replies are out of step with the commands")
-        failure = (
-            channel.failure
-        )  # what happens after the last word on this message is not its matter
+        failure = channel.failure  # what comes behind the last word on this message is no matter
         if data is None or not data.intermediate:
             await reset(channel, self._timeouts.command)
             phase = Phase.DATA if data else Phase.RCPT if mail and mail.positive else Phase.MAIL
