@@ -64,6 +64,7 @@ class Address(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
         Comments, groups and lists of several addresses are refused, with the reason.
         """
+        text = str.__str__(text)  # what a template engine marks as safe can't be stored as it is
         if len(text) > MAX_ADDRESS_CHARACTERS:
             raise InvalidEmail("address", f"is over {MAX_ADDRESS_CHARACTERS} characters long")
         if _forbidden(text):  # before strip() would take a line end for a space

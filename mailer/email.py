@@ -193,14 +193,11 @@ class Email:
     @property
     def recipients(self) -> tuple[Address, ...]:
         """To, Cc and Bcc in this order, each mailbox once."""
-        entries = self.to + self.cc + self.bcc
-        if len(entries) == 1 and isinstance(entries[0], Address):  # as in most emails
-            return (entries[0],)
-        unique: dict[str, Address] = {}
-        for address in mailboxes_of(entries):
-            local, _, domain = address.wire.rpartition("@")
-            unique.setdefault(f"{local}@{domain.lower()}", address)
-        return tuple(unique.values())
+        # once for all, without the lock of a cached_property
+        found: tuple[Address, ...] | None = self.__dict__.get("_recipients")
+        if found is None:
+            found = self.__dict__["_recipients"] = _each_once(self.to + self.cc + self.bcc)
+        return found
 
     @property
     def typed_headers(self) -> tuple[tuple[str, str], ...]:
@@ -221,6 +218,16 @@ class Email:
         if self.one_click_unsubscribe:
             found.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
         return tuple(found)
+
+
+def _each_once(entries: tuple[Address | Group, ...]) -> tuple[Address, ...]:
+    if len(entries) == 1 and isinstance(entries[0], Address):  # as in most emails
+        return (entries[0],)
+    unique: dict[str, Address] = {}
+    for address in mailboxes_of(entries):
+        local, _, domain = address.wire.rpartition("@")
+        unique.setdefault(f"{local}@{domain.lower()}", address)
+    return tuple(unique.values())
 
 
 _FIELDS = attrs.fields(Email)

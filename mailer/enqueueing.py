@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from mailer.attachments.files import sha256_of
 from mailer.attachments.pinning import Pinned, pin
@@ -18,7 +19,7 @@ from mailer.settings import Settings
 from mailer.store.new_jobs import NewJob
 from mailer.store.records import Head, milliseconds
 
-_NOTHING = Pinned((), {})
+_NOTHING = Pinned((), MappingProxyType({}))
 _VARIANT = {f"{digit:x}": "89ab"[digit % 4] for digit in range(16)}  # of a UUID, by a random digit
 
 
@@ -115,7 +116,9 @@ def message_of(email: Email, message_id: str, attachments: Sequence[AttachmentRe
     )
 
 
-def _written(email: Email, message_id: str, settings: Settings) -> tuple[Message, dict[str, bytes]]:
+def _written(
+    email: Email, message_id: str, settings: Settings
+) -> tuple[Message, Mapping[str, bytes]]:
     pinned = pin(email.attachments, settings) if email.attachments else _NOTHING
     message = message_of(email, message_id, pinned.references)
     texts = (message.text, message.html, message.amp, message.calendar)
@@ -135,7 +138,7 @@ def _check_size(size: int, most: int) -> None:
 
 def _prepared(
     email: PreparedEmail, message_id: str, settings: Settings
-) -> tuple[Message, dict[str, bytes]]:
+) -> tuple[Message, Mapping[str, bytes]]:
     size = len(email.body)
     if size > 2 * settings.max_attachment_bytes:  # as base64 and with the texts
         raise InvalidEmail(

@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     )
     key_prefix: str = Field(
         "mailer",
-        pattern=r"^[A-Za-z0-9_.-]+$",
+        pattern=r"^[A-Za-z0-9_.-]+$",  # a brace would divide the keys among Cluster slots
         description="Begins every key in Redis; two systems with different prefixes don't meet.",
     )
     store_timeout_seconds: Seconds = Field(

@@ -1,7 +1,7 @@
 """Attachment → reference: read at enqueue where the producer can, and so pinned to what it is."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BufferedReader
 
 import attrs
@@ -19,7 +19,7 @@ class Pinned:
     """The references to an email's attachments, and the contents that the store must keep."""
 
     references: tuple[AttachmentRef, ...]
-    blobs: dict[str, bytes] = attrs.field(repr=False)
+    blobs: Mapping[str, bytes] = attrs.field(repr=False)
 
 
 def pin(attachments: Sequence[Attachment], settings: Settings) -> Pinned:

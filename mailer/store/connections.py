@@ -64,12 +64,12 @@ class Connections:
             self._idle.pop().disconnect()  # type: ignore[no-untyped-call]
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
         self._idle: list[Connection] = []
         # a semaphore, of which threading has only one in Python, that takes ten times as long
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(MOST):
             self._free.put(None)
+        self._pid = os.getpid()  # at last: another thread may look at it meanwhile
 
 
 class Sent:

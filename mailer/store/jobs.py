@@ -63,7 +63,7 @@ class Jobs:
             raise _refusal(reply, jobs, first, chunk)
 
         writer = self._writer
-        return run_script("enqueue", writer.keys(jobs), writer.arguments(jobs, chunk), parse)
+        return run_script("enqueue", writer.keys(jobs, chunk), writer.arguments(jobs, chunk), parse)
 
     def get(self, job_id: str) -> Operation[StoredJob]:
         """Read one job (HGETALL)."""

@@ -6,7 +6,8 @@ from datetime import datetime
 from mailer.errors import JobNotFound
 from mailer.job import JobState, Priority
 
-# Lua scripts receive lanes and state indexes in these orders.
+# Lua scripts receive lanes and state indexes in these orders; enqueue.lua and event.lua, which are
+# sent few keys, write the names of others out.
 LANES = tuple(Priority)
 STATES = tuple(JobState)
 

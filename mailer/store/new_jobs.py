@@ -63,13 +63,14 @@ class Writer:
         self._keys = keys
         self._bounds = (idempotency_seconds, capacity.backlog, capacity.memory_share)
 
-    def keys(self, jobs: Sequence[NewJob]) -> list[str]:
-        """Name the records."""
-        return [self._keys.job(job.id) for job in jobs]
+    def keys(self, jobs: Sequence[NewJob], chunk: Chunk | None) -> list[str]:
+        """Name the records, then the batch: of a chunk whose rows are all refused, it alone."""
+        records_of_jobs = [self._keys.job(job.id) for job in jobs]
+        return [*records_of_jobs, self._keys.batch(chunk.batch)] if chunk else records_of_jobs
 
     def arguments(self, jobs: Sequence[NewJob], chunk: Chunk | None) -> list[Argument]:
         """Write what is to be recorded, and within which bounds."""
-        words: list[Argument] = [*self._bounds, self._of_batch(chunk) if chunk else b""]
+        words: list[Argument] = [*self._bounds, _of_batch(chunk) if chunk else b""]
         for job in jobs:
             words += (
                 _LANES[job.priority],
@@ -81,10 +82,6 @@ class Writer:
             for sha256, content in job.blobs.items():
                 words += (sha256, content if len(content) <= INLINE_BYTES else b"")
         return words
-
-    def _of_batch(self, chunk: Chunk) -> bytes:
-        batch = self._keys.batch(chunk.batch)
-        return records.encode((batch, chunk.number, chunk.rows, chunk.digest))
 
     def _more(self, job: NewJob) -> bytes:
         """Say what few jobs have; nothing of most."""
@@ -101,3 +98,7 @@ class Writer:
         if job.blobs:
             more["contents"] = len(job.blobs)
         return records.encode(more) if more else b""
+
+
+def _of_batch(chunk: Chunk) -> bytes:
+    return records.encode((chunk.number, chunk.rows, chunk.digest))

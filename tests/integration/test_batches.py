@@ -349,3 +349,15 @@ async def test_a_recipient_takes_little_memory(own_store):
         each = (used() - before) / number
     is_valkey = "valkey_version" in store.raw.info("server")
     assert 100 < each <= (MOST_BYTES if is_valkey else MOST_BYTES_REDIS)
+
+
+async def test_a_chunk_whose_rows_are_all_refused(mailer):
+    rows = [*people(100), *({"to": "nobody"} for _ in range(100)), *people(5, 100)]
+    for known in (0, 105):
+        told = []
+        receipt = await mailer.enqueue_batch(
+            "news", letter(), rows, on_mistake=lambda row, _, told=told: told.append(row)
+        )
+        assert (receipt.rows, receipt.created, receipt.known) == (205, 105 - known, known)
+        assert told == list(range(100, 200))
+    assert (await mailer.batch("news")).rows == 205

@@ -2,6 +2,7 @@
 
 import time
 
+import attrs
 import pytest
 
 from mailer import Address, Attachment, Email, Group, InvalidEmail, load_settings
@@ -271,3 +272,18 @@ def test_five_thousand_recipients_are_refused_with_the_limit_s_name():
     with pytest.raises(InvalidEmail, match="MAILER_MAX_RECIPIENTS") as caught:
         new_job(email, load_settings())
     assert caught.value.field == "to"
+
+
+def test_every_field_is_checked():
+    """One without a converter would be refused with a TypeError, and only where it is given."""
+    assert [field.name for field in attrs.fields(Email) if not field.converter] == []
+
+
+def test_an_address_that_a_template_engine_marked_as_safe_is_stored_as_plain_text():
+    class Safe(str):
+        __slots__ = ()
+
+    email = Email(from_email=Safe("shop@example.com"), to=[Safe("Ann <ann@example.org>")])
+    for address in (email.from_email, *email.recipients):
+        assert type(address.email) is str
+        assert type(address.name) is str

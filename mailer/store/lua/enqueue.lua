@@ -1,10 +1,11 @@
 -- Record jobs, put them on the agenda and wake a dispatcher: all of them, or none.
 --
--- KEYS  the records of the jobs; all other keys are named after their hash tag, for Redis pays for
---       each word of a call, and few of those are needed
+-- KEYS  the records of the jobs, of which a chunk of a batch may have none, then the batch where there
+--       is one; all other keys are named after their hash tag, for Redis pays for each word of a
+--       call, and few of those are needed
 -- ARGV  1 seconds for which idempotency keys are kept, 2 the most jobs on the agenda (0: any
 --       number), 3 the largest share of its memory that Redis may use (0: any), 4 the chunk of a
---       batch that they are ('': of none), in JSON: the batch's key, the number of the chunk, how
+--       batch that they are ('': of none), in JSON: the number of the chunk, how
 --       many rows the batch has with it, the digest of the chunk's rows; then for each job:
 --       lane (1-3), head, message, recipients, and what few jobs have ('': nothing), in JSON:
 --       scheduled (ms), expires (ms), once (the key of its idempotency key), message_id and
@@ -34,8 +35,13 @@ local function key(name) return TAG .. ':' .. name end
 local RECORDS, BLOBS, BLOB_USES, MEMORY = key('job:'), key('blob:'), key('blob-uses'), key('memory')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local batch, number, rows, digest
+if ARGV[4] ~= '' then
+  batch, number, rows, digest = KEYS[#KEYS], unpack(cjson.decode(ARGV[4]))
+end
 local jobs, at, bytes = {}, 5, 0
-for i, record in ipairs(KEYS) do
+for i = 1, batch and #KEYS - 1 or #KEYS do
+  local record = KEYS[i]
   local job = {
     record = record, id = string.sub(record, #RECORDS + 1), lane = ARGV[at], head = ARGV[at + 1],
     message = ARGV[at + 2], recipients = ARGV[at + 3], scheduled = 0, expires = 0, contents = 0,
@@ -52,8 +58,6 @@ for i, record in ipairs(KEYS) do
   end
   jobs[i] = job
 end
-local batch, number, rows, digest
-if ARGV[4] ~= '' then batch, number, rows, digest = unpack(cjson.decode(ARGV[4])) end
 
 -- First look at all, then write: a refusal must leave nothing behind.
 if batch then
