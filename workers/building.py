@@ -29,6 +29,7 @@ from workers.contents import Contents
 from workers.smtp.transaction import Dsn, Envelope, Segment
 
 log = structlog.get_logger()
+_NO_SMTPUTF8 = "an address needs SMTPUTF8, which the relay does not offer"
 _HASHED_AT_ONCE = 1024 * 1024  # bytes between which other tasks get their turn
 
 
@@ -59,10 +60,12 @@ class Builder:
         """
         eight_bit = "8bitmime" in extensions
         sender = job.head.envelope_sender
+        offered = "smtputf8" in extensions
         smtputf8 = not (sender + "".join(recipients)).isascii()
-        smtputf8 |= message.prepared is not None and needs_smtputf8(message)
-        if smtputf8 and "smtputf8" not in extensions:
-            raise NeedsSmtpUtf8("an address needs SMTPUTF8, which the relay does not offer")
+        if not smtputf8 and (message.prepared or (message.attachments and not offered)):
+            smtputf8 = needs_smtputf8(message)  # before anything is read
+        if smtputf8 and not offered:
+            raise NeedsSmtpUtf8(_NO_SMTPUTF8)
         if message.prepared:
             draft = await _completed(message.prepared, message.date, contents, eight_bit=eight_bit)
         else:
@@ -72,8 +75,8 @@ class Builder:
             try:
                 draft = build(message, attached, eight_bit=eight_bit, utf8_headers=smtputf8)
             except NeedsSmtpUtf8:  # for an address that is in the header only
-                if smtputf8 or "smtputf8" not in extensions:
-                    raise
+                if not offered:
+                    raise NeedsSmtpUtf8(_NO_SMTPUTF8) from None
                 smtputf8 = True
                 draft = build(message, attached, eight_bit=eight_bit, utf8_headers=True)
         if self.keys:

@@ -2,7 +2,7 @@
 
 from mailer.mime.bodies import Encoded, encode_attachment, stream_attachment
 from mailer.mime.build import build, needs_smtputf8
-from mailer.mime.draft import Draft, Segment, Streamed, size_of
+from mailer.mime.draft import Draft, Segment, Streamed
 from mailer.mime.errors import CannotBuild, NeedsSmtpUtf8
 from mailer.mime.headers import check_header
 from mailer.mime.prepared import complete, to_seven_bit
@@ -21,7 +21,6 @@ __all__ = [
     "encode_attachment",
     "needs_smtputf8",
     "render",
-    "size_of",
     "stream_attachment",
     "to_seven_bit",
 ]

@@ -39,7 +39,7 @@ class Encoded(msgspec.Struct, frozen=True):
 
     encoding: str
     content: Segment
-    is_literal: bool = False
+    is_literal: bool
 
 
 def encode_text(text: str, *, eight_bit: bool) -> Encoded:
@@ -74,7 +74,7 @@ def _encoded_text(text: str, *, eight_bit: bool) -> Encoded:
     if (eight_bit or ascii_only) and _survives(raw):
         encoding = "7bit" if ascii_only else "8bit"
         return Encoded(encoding, raw.replace(b"\n", b"\r\n"), is_literal=True)
-    return Encoded(*encode_lines(raw))
+    return Encoded(*encode_lines(raw), is_literal=False)
 
 
 def encode_attachment(content_type: str, data: bytes, *, eight_bit: bool) -> Encoded:
@@ -91,12 +91,12 @@ def encode_attachment(content_type: str, data: bytes, *, eight_bit: bool) -> Enc
         if fits and b"\r" not in lines and b"\0" not in lines and not _has_long_line(lines):
             content = lines.replace(b"\n", b"\r\n")
             return Encoded("7bit" if ascii_only else "8bit", content, is_literal=True)
-    return Encoded("base64", encode_base64(data))
+    return Encoded("base64", encode_base64(data), is_literal=False)
 
 
 def stream_attachment(source: Source) -> Encoded:
     """Promise the base64 of content that is read only while it is sent."""
-    return Encoded("base64", Streamed(source, base64_length(source.size)))
+    return Encoded("base64", Streamed(source, base64_length(source.size)), is_literal=False)
 
 
 def is_message(content_type: str) -> bool:

@@ -1,6 +1,6 @@
 """A message as it will go over the wire, of which large contents are yet to be read."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -25,14 +25,6 @@ class Streamed(msgspec.Struct, frozen=True):
 
 
 Segment: TypeAlias = bytes | Streamed
-
-
-def size_of(message: Iterable[Segment]) -> int:
-    """How many bytes a message is, or a part of one (RFC 1870)."""
-    size = 0
-    for part in message:
-        size += len(part) if isinstance(part, bytes) else part.length
-    return size
 
 
 class Draft(msgspec.Struct, frozen=True):

@@ -28,7 +28,8 @@ class Multipart(msgspec.Struct, frozen=True):
 
     Attributes:
         subtype: ``mixed``, ``alternative`` or ``related``.
-        parts: in order; at most one of them is made of parts itself.
+        parts: in order; at most one of them is made of parts itself, for a boundary is told from
+            others by how deep it stands.
         parameters: what the Content-Type says besides the boundary, each with ``; `` before it.
     """
 

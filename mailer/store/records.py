@@ -58,7 +58,7 @@ class _HeadRow(Head, frozen=True, array_like=True):
 
 
 class _MessageRow(Message, frozen=True):
-    """A message as it is stored; its sender is yet to be read, being mostly the one before."""
+    """A message as it is stored; its sender stays JSON here, for `_address` knows the last ones."""
 
     from_email: msgspec.Raw  # type: ignore[assignment]
 

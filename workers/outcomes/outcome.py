@@ -88,7 +88,7 @@ class Outcome(msgspec.Struct, frozen=True):
         rule: likewise, the rule.
         relay_fault: why the relay must be paused, or None.
         at_once: another try need not wait: the server had hardly come to the message.
-        taken_by_all: nobody was turned away, as mostly.
+        taken_by_all: one positive reply stands for all, as mostly; False says nothing.
     """
 
     phase: Phase | None

@@ -65,7 +65,8 @@ def settle(job: Assignment, outcome: Outcome, given: Circumstances, tried: Seque
     Args:
         tried: their addresses, in the order of the outcome's judgements.
     """
-    if outcome.taken_by_all and len(tried) == len(job.recipients):  # as mostly
+    # As mostly: nobody is left, nor was refused. As many as there are were tried, all of them open.
+    if outcome.taken_by_all and len(tried) == len(job.recipients):
         taken = tuple(
             [Recipient(r.address, RecipientState.ACCEPTED, outcome.reason) for r in job.recipients]
         )

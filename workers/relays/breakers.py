@@ -76,6 +76,8 @@ class Breakers:
         Raises:
             StoreUnavailable: nobody knows whether another worker tries it.
         """
+        if self.is_closed(relay):
+            return 0.0
         if wait := self.wait(relay):
             return wait
         wait = await self._runner.run(self._store.probe(relay, _PROBE_PATIENCE))

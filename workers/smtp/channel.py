@@ -39,7 +39,7 @@ class Answer:
             self._whole.set_result(None)
 
     def whole(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-        """Give what waits until no more of them will come."""
+        """Begin to wait; the future is done when no more of them will come."""
         self.asked_at = loop.time()
         self._whole = loop.create_future()
         return self._whole

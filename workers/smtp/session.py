@@ -11,7 +11,8 @@ reply of every recipient. It needs as few round trips as the server allows:
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from workers.smtp.by_chunks import ByChunks
 from workers.smtp.by_data import ByData
@@ -55,7 +56,7 @@ class Session:
 
     @property
     def extensions(self) -> Mapping[str, str]:
-        """What the server offers, with parameters, but for ``unfit``; replaced where it changes."""
+        """What the server offers, with parameters, but for ``unfit``; never changed in place."""
         return self._offers.extensions
 
     @property
@@ -104,7 +105,7 @@ class Session:
             before_final: awaited before the last octets of the message leave.
             look: called right before they do, where the server was waited for since the beginning.
         """
-        return self._run(self._transaction(envelope, message, before_final, look))
+        return self._run(self._transaction, envelope, message, before_final, look)
 
     def transact_at_once(self, envelope: Envelope, chunk: bytes) -> Awaitable[Transcript]:
         """Run one mail transaction in one write, though others may hold the session: see there.
@@ -113,7 +114,7 @@ class Session:
             chunk: what `one_write` gave right now.
         """
         commands = envelope.commands(self._offers.extensions)
-        return self._run(self._by_chunks.in_one_write(commands, chunk))
+        return self._run(self._by_chunks.in_one_write, commands, chunk)
 
     def one_write(self, message: Sequence[Segment], before_final: Check | None) -> bytes | None:
         """Join a message that goes out in one write, so that it may be one of a run."""
@@ -163,11 +164,13 @@ class Session:
         self._offers.give_up(*{"size", "8bitmime", "dsn"} & self.extensions.keys())
         return self.extensions != extensions
 
-    async def _run(self, transaction: Awaitable[Transcript]) -> Transcript:
+    async def _run(
+        self, transaction: Callable[..., Awaitable[Transcript]], *arguments: Any
+    ) -> Transcript:
         self.transactions += 1
         self._channel.longest_wait = 0.0
         try:
-            transcript = await transaction
+            transcript = await transaction(*arguments)
         except BaseException:
             # canceled, or no more to read: what is left of it must not meet the next transaction
             self._channel.fail("the transaction was cut off")

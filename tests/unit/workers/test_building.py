@@ -4,7 +4,7 @@ import pytest
 
 from mailer.address import Address
 from mailer.job import Priority, Recipient
-from mailer.message import Message
+from mailer.message import AttachmentRef, Message, Source
 from mailer.mime import NeedsSmtpUtf8
 from mailer.store.agenda import Assignment, Lease
 from mailer.store.records import Head
@@ -36,8 +36,18 @@ async def test_an_address_in_the_header_alone_needs_smtputf8(field):
     envelope, (wire,) = await built(message, ["smtputf8"])
     assert envelope.smtputf8
     assert "jörg@a.example".encode() in wire
-    with pytest.raises(NeedsSmtpUtf8):
+    with pytest.raises(NeedsSmtpUtf8, match="which the relay does not offer"):
         await built(message, ["8bitmime"])
+
+
+async def test_what_needs_smtputf8_is_refused_before_an_attachment_is_read():
+    gone = AttachmentRef("a.txt", "text/plain", Source("00", 1, path="/nowhere/a.txt"))
+    to = (Address("a@example.org"),)
+    message = Message(
+        PLAIN.message_id, Address("jörg@a.example"), to=to, text="Hi", attachments=(gone,)
+    )
+    with pytest.raises(NeedsSmtpUtf8, match="which the relay does not offer"):
+        await built(message, ["8bitmime"])  # there are no sources to read from
 
 
 async def test_a_recipient_in_utf8_needs_smtputf8():

@@ -461,6 +461,16 @@ def test_a_crash_is_counted_and_one_too_many_ends_the_job(crashes, delivery, sta
     assert (result.crashes, result.tries) == (crashes + 1, 1), "no attempt of the policy is used up"
 
 
+@pytest.mark.parametrize("delivery", ["at-least-once", "at-most-once"])
+@pytest.mark.parametrize("expires_ms", [0, SINCE + 1])
+@pytest.mark.parametrize("states", ["p", "pd", "ddd", "pa", "rp", "pu"])
+def test_what_all_took_is_settled_as_any_outcome_is(states, expires_ms, delivery):
+    job = assignment(states, 2, expires_ms=expires_ms, delivery=delivery)
+    heard = outcome(*[ACCEPTED] * len(open_addresses(job)))
+    seen_at_once = msgspec.structs.replace(heard, taken_by_all=True)
+    assert settle(job, seen_at_once, circumstances()) == settle(job, heard, circumstances())
+
+
 def test_those_open_are_the_pending_and_the_deferred():
     states = [recipient.state for recipient in open_recipients(recipients("padrus"), SINCE)]
     assert states == [RecipientState.PENDING, RecipientState.DEFERRED]
