@@ -12,6 +12,7 @@ _PRODUCERS = "tests/integration/test_store_producers.py::"
 _SUPERSEDE = "tests/integration/test_store_supersede.py::"
 _SENT = "tests/integration/test_store_sent.py::"
 _EVENTS = "tests/integration/test_events.py::"
+_LINES = "tests/integration/test_lines.py::"
 _LOST = f"{_WORKERS}TestLostAttempts::"
 
 STEPS = (
@@ -194,5 +195,14 @@ STEPS = (
         "local late = redis.call('XPENDING', KEYS[1], group, 'IDLE', ARGV[3], '-', '+', most)",
         "local late = {}",
         (f"{_EVENTS}TestGroups::test_what_was_not_acknowledged_is_given_to_another_in_time",),
+    ),
+    Step(
+        "asyncio: the answer to one who gave up",
+        "the next one would take it for the answer to another question, such as a result recorded",
+        "mailer/store/lines.py",
+        "                awaited = self._awaited.popleft()\n",
+        "                awaited = next(a for a in self._awaited if not a.done())\n"
+        "                self._awaited.remove(awaited)\n",
+        (f"{_LINES}test_the_answer_to_one_who_gave_up_is_given_to_nobody_else",),
     ),
 )
