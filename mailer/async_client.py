@@ -17,7 +17,7 @@ from mailer.errors import MailerError
 from mailer.following import Reader
 from mailer.job import Job, JobState, Receipt
 from mailer.listing import Page
-from mailer.recording import OnRecorded
+from mailer.portions import OnRecorded
 from mailer.settings import Settings
 from mailer.steps import Ahead, Answers, Call, Pause, Reading, Step, Together
 from mailer.store.events import Event

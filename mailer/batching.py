@@ -25,7 +25,8 @@ from mailer.errors import (
 from mailer.hooks import require_same_content
 from mailer.job import JobState, Receipt
 from mailer.message import Message
-from mailer.recording import CHUNK_EMAILS, Portion, Recording
+from mailer.portions import CHUNK_EMAILS, Portion
+from mailer.recording import Recording
 from mailer.settings import Settings
 from mailer.steps import Call, Reading, Together
 from mailer.store.batches import TALLIED_AT_ONCE, Batches, Chunk, StoredBatch

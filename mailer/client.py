@@ -19,7 +19,7 @@ from mailer.following import Reader
 from mailer.job import Job, JobState, Receipt
 from mailer.listing import Page
 from mailer.loading import current_settings
-from mailer.recording import OnRecorded
+from mailer.portions import OnRecorded
 from mailer.settings import Settings
 from mailer.steps import Ahead, Answers, Call, Pause, Reading, Step, Together
 from mailer.store.events import Event

@@ -6,33 +6,23 @@ from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
 
-import msgspec
-
 from mailer.attachment import Attachment
 from mailer.email import Email
 from mailer.enqueueing import new_job
 from mailer.errors import InvalidEmail, MailerError, NotDurable, StoreUnavailable, Vetoed
 from mailer.hooks import Hook, before_enqueue, passed_through
 from mailer.job import Receipt
+from mailer.portions import Filling, OnRecorded, Portion, Receipts, UnderWay
 from mailer.settings import Settings
 from mailer.steps import Ahead, Answers, Call, Reading, Together
-from mailer.store.batches import Chunk
 from mailer.store.blobs import Blobs, MissingBlobs
 from mailer.store.durability import Durability
 from mailer.store.jobs import Jobs
 from mailer.store.keys import Keys
-from mailer.store.new_jobs import INLINE_BYTES, NewJob
+from mailer.store.new_jobs import NewJob
 from mailer.store.operation import Operation
 
-# One Lua call records a chunk of emails: large enough to amortise the round trip, small enough
-# not to keep Redis from answering others (some 10 µs for each email).
-CHUNK_EMAILS = 100
-CHUNK_BYTES = 1024 * 1024
-CHUNK_CONTENTS = 16 * 1024 * 1024  # of large attachments, which are held until they are uploaded
 _MOST_UPLOADS = 5  # of what the store loses as soon as it has it
-
-
-OnRecorded = Callable[[Sequence[Receipt]], None]
 
 
 class Recording:
@@ -59,8 +49,8 @@ class Recording:
     ) -> Call[list[Receipt]]:
         """See `Mailer.enqueue_many`. While Redis records one chunk, the next one is prepared."""
         yield from self.prepare(durable)
-        receipts = _Receipts(on_recorded)
-        chunk, ahead = _Chunk(), None
+        receipts = Receipts(on_recorded)
+        chunk, ahead = Filling(), None
         mistake: InvalidEmail | Vetoed | None = None
         try:
             for email in _up_to_a_mistake(emails):
@@ -78,7 +68,7 @@ class Recording:
                     one_before, ahead = ahead, None
                     receipts.take((yield from self.recorded(one_before)))
                     ahead = yield from self.begin(Portion(chunk.jobs, durable, receipts.count))
-                    chunk = _Chunk()
+                    chunk = Filling()
             last, ahead = ahead, None
             receipts.take((yield from self.recorded(last)))
             if chunk.jobs:
@@ -120,12 +110,12 @@ class Recording:
             yield Together(self._durability.requirements())
             self._can_be_durable = True
 
-    def begin(self, portion: "Portion") -> "Call[UnderWay]":
+    def begin(self, portion: Portion) -> Call[UnderWay]:
         """Begin to record jobs; `recorded` waits for it."""
         answers = yield Ahead(self._enqueue(portion))
         return UnderWay(answers, portion)
 
-    def recorded(self, ahead: "UnderWay | None") -> Call[Sequence[Receipt]]:
+    def recorded(self, ahead: UnderWay | None) -> Call[Sequence[Receipt]]:
         """Wait for what `begin` began."""
         if ahead is None:
             return []
@@ -154,18 +144,18 @@ class Recording:
     def _is_durable(self, durable: bool | None) -> bool:
         return self._settings.durable if durable is None else durable
 
-    def _record(self, portion: "Portion") -> Call[Sequence[Receipt]]:
+    def _record(self, portion: Portion) -> Call[Sequence[Receipt]]:
         """Record jobs, and upload first those of their blobs that the store lacks."""
         answers = yield Together(self._enqueue(portion))
         return (yield from self._completed(answers, portion))
 
-    def _enqueue(self, portion: "Portion") -> list[Operation[Any]]:
+    def _enqueue(self, portion: Portion) -> list[Operation[Any]]:
         enqueue = self._jobs.enqueue(portion.jobs, portion.first, portion.chunk)
         # together, for Redis waits for what the same connection has written
         durable = self._is_durable(portion.durable)
         return [enqueue, self._durability.awaited()] if durable else [enqueue]
 
-    def _completed(self, answers: Sequence[Any], portion: "Portion") -> Call[Sequence[Receipt]]:
+    def _completed(self, answers: Sequence[Any], portion: Portion) -> Call[Sequence[Receipt]]:
         """Upload what the store lacks, and give the receipts."""
         if isinstance(answers[0], MissingBlobs):
             contents = ChainMap(*(dict(job.blobs) for job in portion.jobs if job.blobs))
@@ -200,72 +190,6 @@ def _placed(mistake: InvalidEmail | Vetoed, place: str) -> InvalidEmail | Vetoed
     if isinstance(mistake, Vetoed):
         return Vetoed(mistake.reason, place)
     return InvalidEmail(f"{place}.{mistake.field}", mistake.reason)
-
-
-class _Receipts:
-    """Those of the chunks that are recorded: kept, unless somebody takes them as they come."""
-
-    def __init__(self, on_recorded: OnRecorded | None) -> None:
-        self.kept: list[Receipt] = []
-        self.count = 0
-        self._hand_on = on_recorded or self.kept.extend
-
-    def take(self, receipts: Sequence[Receipt]) -> None:
-        self.count += len(receipts)
-        if receipts:
-            self._hand_on(receipts)
-
-
-class _Chunk:
-    """Jobs that are recorded in one call, and how much there is to send for them."""
-
-    def __init__(self) -> None:
-        self.jobs: list[NewJob] = []
-        self._bytes = 0
-        self._contents: set[str] = set()  # those that go by themselves, each once
-        self._bytes_of_contents = 0
-
-    def add(self, job: NewJob) -> None:
-        self.jobs.append(job)
-        message = job.message
-        self._bytes += len(message.text or "") + len(message.html or "")
-        self._bytes += len(message.amp or "") + len(message.calendar or "")
-        for digest, content in job.blobs.items():
-            if len(content) <= INLINE_BYTES:
-                self._bytes += len(content)
-            elif digest not in self._contents:
-                self._contents.add(digest)
-                self._bytes_of_contents += len(content)
-
-    @property
-    def is_full(self) -> bool:
-        return (
-            len(self.jobs) >= CHUNK_EMAILS
-            or self._bytes >= CHUNK_BYTES
-            or self._bytes_of_contents >= CHUNK_CONTENTS
-        )
-
-
-class Portion(msgspec.Struct, frozen=True):
-    """Jobs that are recorded in one call.
-
-    Attributes:
-        durable: see `Mailer.enqueue`.
-        first: the place of the first one among the caller's emails, for errors to name them.
-        chunk: of a batch that they are.
-    """
-
-    jobs: Sequence[NewJob]
-    durable: bool | None
-    first: int | None = None
-    chunk: Chunk | None = None
-
-
-class UnderWay(msgspec.Struct, frozen=True):
-    """A portion whose recording has begun."""
-
-    answers: Any
-    portion: Portion
 
 
 def _up_to_a_mistake(emails: Iterable[Email]) -> Iterator[Email | InvalidEmail]:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from chaos.load import email
 from mailer import Email, Mailer
-from mailer.recording import CHUNK_EMAILS as CHUNK
+from mailer.portions import CHUNK_EMAILS as CHUNK
 
 MANY = 10 * CHUNK
 
