@@ -117,7 +117,7 @@ class Contents:
         async with aclosing(self.chunks(Streamed(source, 0))) as chunks:
             async for chunk in chunks:
                 whole.write(chunk)
-        return Encoded("base64", whole.getvalue(), is_literal=False)
+        return Encoded("base64", whole.getvalue())
 
 
 class _Held(NamedTuple):

@@ -102,7 +102,7 @@ class Deliverer:
         """Choose the first relay that may be tried; a hold where none may."""
         breakers, holds = self.sender.breakers, list[Hold]()
         for relay in group.relays:
-            if breakers.is_closed(relay) or not (wait := await breakers.admit(relay)):
+            if not (wait := await breakers.admit(relay)):
                 return relay, None
             holds.append(Hold(wait, f"relay {relay} is paused: {breakers.reason(relay)}"))
         return group.relays[0], min(holds, key=lambda hold: hold.seconds)

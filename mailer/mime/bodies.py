@@ -34,12 +34,15 @@ class Encoded(msgspec.Struct, frozen=True):
     Attributes:
         encoding: the Content-Transfer-Encoding.
         content: as that encoding writes it, or will.
-        is_literal: it stands as it was written, and so could hold any line.
     """
 
     encoding: str
     content: Segment
-    is_literal: bool
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the content stands as it was written, and so could hold any line."""
+        return self.encoding in {"7bit", "8bit"}
 
 
 def encode_text(text: str, *, eight_bit: bool) -> Encoded:
@@ -73,8 +76,8 @@ def _encoded_text(text: str, *, eight_bit: bool) -> Encoded:
     ascii_only = text.isascii()
     if (eight_bit or ascii_only) and _survives(raw):
         encoding = "7bit" if ascii_only else "8bit"
-        return Encoded(encoding, raw.replace(b"\n", b"\r\n"), is_literal=True)
-    return Encoded(*encode_lines(raw), is_literal=False)
+        return Encoded(encoding, raw.replace(b"\n", b"\r\n"))
+    return Encoded(*encode_lines(raw))
 
 
 def encode_attachment(content_type: str, data: bytes, *, eight_bit: bool) -> Encoded:
@@ -90,13 +93,13 @@ def encode_attachment(content_type: str, data: bytes, *, eight_bit: bool) -> Enc
         fits = ascii_only or eight_bit
         if fits and b"\r" not in lines and b"\0" not in lines and not _has_long_line(lines):
             content = lines.replace(b"\n", b"\r\n")
-            return Encoded("7bit" if ascii_only else "8bit", content, is_literal=True)
-    return Encoded("base64", encode_base64(data), is_literal=False)
+            return Encoded("7bit" if ascii_only else "8bit", content)
+    return Encoded("base64", encode_base64(data))
 
 
 def stream_attachment(source: Source) -> Encoded:
     """Promise the base64 of content that is read only while it is sent."""
-    return Encoded("base64", Streamed(source, base64_length(source.size)), is_literal=False)
+    return Encoded("base64", Streamed(source, base64_length(source.size)))
 
 
 def is_message(content_type: str) -> bool:

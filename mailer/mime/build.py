@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from mailer.address import Address, Group
+from mailer.address import Address, Group, mailboxes_of
 from mailer.message import AttachmentRef, Message
 from mailer.mime import headers
 from mailer.mime.addresses import address_field
@@ -83,11 +83,9 @@ def needs_smtputf8(message: Message) -> bool:
     listed = [message.from_email, *message.to, *message.cc, *message.reply_to]
     if message.sender:
         listed.append(message.sender)
-    for entry in listed:
-        for address in entry.members if isinstance(entry, Group) else (entry,):
-            if not address.email.isascii() and address.needs_smtputf8:
-                return True
-    return any(headers.needs_smtputf8(name, value) for name, value in message.headers)
+    return any(address.needs_smtputf8 for address in mailboxes_of(listed)) or any(
+        headers.needs_smtputf8(name, value) for name, value in message.headers
+    )
 
 
 def _tree(message: Message, attached: Sequence[Encoded], *, eight_bit: bool) -> Part:

@@ -12,7 +12,6 @@ Each reply is looked up in `rules`. Here stands what depends on more than one re
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import chain, repeat
-from operator import attrgetter
 
 import msgspec
 
@@ -28,7 +27,7 @@ from workers.outcomes.rules import (
     Rule,
     find,
 )
-from workers.smtp.replies import Reply
+from workers.smtp.replies import Reply, all_positive
 from workers.smtp.transaction import Phase, Transcript
 
 
@@ -58,9 +57,6 @@ _WORST_LAST = (
     *(Verdict.ACCEPTED, Verdict.REFUSED, Verdict.TOO_MANY, Verdict.THROTTLED, Verdict.DEFERRED),
     Verdict.UNKNOWN,
 )
-
-
-_POSITIVE = attrgetter("positive")
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -142,7 +138,7 @@ def _taken_by_all(transcript: Transcript, recipients: int) -> bool:
         return False
     mail = transcript.mail
     said = (*transcript.recipients, transcript.finals[0])
-    return mail is not None and mail.positive and all(map(_POSITIVE, said))
+    return mail is not None and mail.positive and all_positive(said)
 
 
 def broken_relay(phase: Phase, reply: Reply | None, reason: str, recipients: int) -> Outcome:

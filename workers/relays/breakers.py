@@ -66,17 +66,13 @@ class Breakers:
         """Whether the last thing heard of each was a fault: try one message, not many."""
         return all(relay in self._paused for relay in relays)
 
-    def is_closed(self, relay: str) -> bool:
-        """Whether nothing is known against the relay."""
-        return relay not in self._paused
-
     async def admit(self, relay: str) -> float:
         """Ask to use a relay now; returns how many seconds to wait, 0 for none.
 
         Raises:
             StoreUnavailable: nobody knows whether another worker tries it.
         """
-        if self.is_closed(relay):
+        if relay not in self._paused:
             return 0.0
         if wait := self.wait(relay):
             return wait

@@ -14,8 +14,9 @@ import re
 from collections.abc import Sequence
 
 from workers.smtp.channel import Answer, Channel
-from workers.smtp.dialogue import RSET, any_positive, reset, tell_apart
+from workers.smtp.dialogue import RSET, reset, tell_apart
 from workers.smtp.offers import Offers
+from workers.smtp.replies import any_positive
 from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Look, Phase, Segment, Transcript, joined
 

@@ -4,15 +4,9 @@ from collections.abc import Sequence
 from contextlib import aclosing
 
 from workers.smtp.channel import Answer, Channel
-from workers.smtp.dialogue import (
-    all_positive,
-    any_intermediate,
-    any_positive,
-    reset,
-    tell_apart,
-)
+from workers.smtp.dialogue import reset, tell_apart
 from workers.smtp.offers import Offers
-from workers.smtp.replies import Reply
+from workers.smtp.replies import Reply, all_positive, any_intermediate, any_positive
 from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import (
     Check,
@@ -86,9 +80,9 @@ class ByData:
         answer = channel.expect(wanted)
         whole = joined(message, _AT_ONCE)
         held = await self._all_but_the_last(message, answer) if whole is None else stuffed(whole)
-        if before_final and not answer.replies and self._channel.failure is None:
+        if before_final and not answer.replies and channel.failure is None:
             await before_final()
-        if answer.replies or self._channel.failure:
+        if answer.replies or channel.failure:
             return Phase.DATA, await self._early_refusal(answer, wanted)
         look()
         # from here on the server may have the message, whatever we hear of it

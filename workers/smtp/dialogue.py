@@ -1,28 +1,11 @@
 """What both ways to send a message share, by DATA and by BDAT."""
 
 from collections.abc import Sequence
-from operator import attrgetter
 
 from workers.smtp.channel import Channel
-from workers.smtp.replies import Reply
+from workers.smtp.replies import Reply, any_intermediate
 
 RSET = b"RSET\r\n"
-_POSITIVE, _INTERMEDIATE = attrgetter("positive"), attrgetter("intermediate")
-
-
-def any_positive(replies: Sequence[Reply]) -> bool:
-    """Whether the server agreed to some of what was said."""
-    return any(map(_POSITIVE, replies))
-
-
-def all_positive(replies: Sequence[Reply]) -> bool:
-    """Whether the server agreed to all that was said."""
-    return all(map(_POSITIVE, replies))
-
-
-def any_intermediate(replies: Sequence[Reply]) -> bool:
-    """Whether the server waits for the rest of something."""
-    return any(map(_INTERMEDIATE, replies))
 
 
 def tell_apart(

@@ -1,8 +1,9 @@
 """Replies of an SMTP server (RFC 5321, section 4.2), read from a stream of bytes, within limits."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from operator import attrgetter
 
 import msgspec
 
@@ -53,6 +54,24 @@ class Reply(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         code = f"{self.code} {self.enhanced_code}" if self.enhanced_code else str(self.code)
         return f"{code} {self.text}" if self.text else code
+
+
+_POSITIVE, _INTERMEDIATE = attrgetter("positive"), attrgetter("intermediate")
+
+
+def any_positive(replies: Sequence[Reply]) -> bool:
+    """Whether the server agreed to some of what was said."""
+    return any(map(_POSITIVE, replies))
+
+
+def all_positive(replies: Sequence[Reply]) -> bool:
+    """Whether the server agreed to all that was said."""
+    return all(map(_POSITIVE, replies))
+
+
+def any_intermediate(replies: Sequence[Reply]) -> bool:
+    """Whether the server waits for the rest of something."""
+    return any(map(_INTERMEDIATE, replies))
 
 
 class ReplyParser:
