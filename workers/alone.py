@@ -37,7 +37,7 @@ async def _deliver_all(worker: str, orders: _Orders, answer: Callable[[Answer], 
     """Deliver what is asked for, until nothing more can come."""
     results: list[Result] = []
     desk = Desk(worker, current_settings(), lambda made: answer(Committed(made.recipients)))
-    deliverer = desk.deliverer(results.append, lambda: None)
+    deliverer = desk.deliverer(results.append, lambda: None, lambda *_: None)
     async with asyncio.TaskGroup() as services:
         running = [services.create_task(service) for service in (*desk.services, _tick(answer))]
         while line := await orders.readline():

@@ -58,7 +58,7 @@ class Courier:
         self._jobs = Jobs(keys, idempotency_seconds=settings.idempotency_seconds)
         self._desk = desk = Desk(worker, settings)
         self._journal = Journal(desk.agenda, desk.runner, self._recorded)
-        self._deliverer = desk.deliverer(self._journal.add, give_up)
+        self._deliverer = desk.deliverer(self._journal.add, give_up, self._deliver_alone)
         self._unknown_users = UnknownUsers(Suppressions(keys), desk.runner, worker)
         self._quarantine = Quarantine(
             worker, settings.lease_seconds, self._journal.add, self._deliverer.circumstances
@@ -118,10 +118,14 @@ class Courier:
         contents = desk.contents(job.message for job in jobs)
         batch = Batch(jobs, contents, lambda: self._give(dispatcher, ticket))
         for job in jobs:
-            how = self._quarantine if belongs_alone(job) else self._deliverer
-            task = asyncio.create_task(how.deliver(job, batch))
-            self._deliveries[task] = (job, batch)
-            task.add_done_callback(self._deliveries.pop)
+            if belongs_alone(job) or not self._deliverer.line_up(job, batch):
+                self._deliver_alone(job, batch)
+
+    def _deliver_alone(self, job: Assignment, batch: Batch) -> None:
+        how = self._quarantine if belongs_alone(job) else self._deliverer
+        task = asyncio.create_task(how.deliver(job, batch))
+        self._deliveries[task] = (job, batch)
+        task.add_done_callback(self._deliveries.pop)
 
     async def cancel(self, ids: Sequence[str]) -> list[str]:
         """Cancel those of the jobs that wait, and announce it; returns their ids.
@@ -145,11 +149,14 @@ class Courier:
             if batch.waits(job):
                 task.cancel()
                 self._journal.add(hand_back(job))
-        if self._deliveries:
-            _, late = await asyncio.wait(self._deliveries, timeout=self._settings.shutdown_seconds)
-            if late:
-                log.warning("transactions cut off (MAILER_SHUTDOWN_SECONDS)", jobs=len(late))
-                await canceled(late)
+        self._deliverer.withdraw()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.shutdown_seconds):
+                while self._under_way:
+                    await asyncio.wait(self._under_way)
+        if late := self._under_way:
+            log.warning("transactions cut off (MAILER_SHUTDOWN_SECONDS)", sessions=len(late))
+            await canceled(late)
         await self._quarantine.close()
         try:
             async with asyncio.timeout(self._settings.shutdown_seconds):
@@ -162,6 +169,10 @@ class Courier:
         await canceled(self._services)
         await self._events.publish()
         await self._desk.close()
+
+    @property
+    def _under_way(self) -> list[asyncio.Task[None]]:
+        return [*self._deliveries, *self._deliverer.senders]
 
     async def _have_events_recorded(self) -> None:
         """Tell all processes of which states to record events, where the settings say so."""

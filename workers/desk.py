@@ -11,14 +11,15 @@ from mailer.dkim.signing import dkim_keys
 from mailer.errors import StoreUnavailable
 from mailer.message import Message
 from mailer.settings import Settings
-from mailer.store.agenda import Agenda, Commitment, Result
+from mailer.store.agenda import Agenda, Assignment, Commitment, Result
 from mailer.store.batches import Batches
 from mailer.store.blobs import Blobs
-from mailer.store.keys import Keys
+from mailer.store.keys import LANES, Keys
 from mailer.store.limits import Limits as StoredLimits
 from mailer.store.operation import Operation
 from mailer.store.relays import Relays
 from mailer.store.runners import AsyncRunner
+from workers.batch import Batch
 from workers.building import Builder
 from workers.clock import ServerClock
 from workers.commits import Commits
@@ -38,6 +39,7 @@ from workers.relays.routes import Routes
 from workers.sandbox.fates import Sandbox
 from workers.sandbox.gate import Gate
 from workers.sending import Sender
+from workers.smtp.orders import Orders
 from workers.smtp.pool import pools
 from workers.sources import Sources
 
@@ -56,6 +58,7 @@ class Desk:
 
     Attributes:
         services: what must run as long as it is in use.
+        orders: what waits in line for a session; see `Deliverer`.
     """
 
     def __init__(
@@ -79,6 +82,10 @@ class Desk:
         self._settings = settings
         self._commits = Commits(self.agenda, self.runner, note)
         self._pools = pools(self.relays, settings)
+        self.orders = {
+            name: [Orders(pool, urgency) for urgency in range(len(LANES))]
+            for name, pool in self._pools.items()
+        }
         self._limiter = Limiter(worker, StoredLimits(keys), self.runner, self.clock, self.later)
         self.letters = Letters(Batches(keys), self.runner)
         self._blobs = Blobs(keys)
@@ -88,7 +95,12 @@ class Desk:
         self._hooks = SendHooks.read(settings)
         self._background: set[asyncio.Task[Any]] = set()
 
-    def deliverer(self, record: Callable[[Result], None], give_up: Callable[[], None]) -> Deliverer:
+    def deliverer(
+        self,
+        record: Callable[[Result], None],
+        give_up: Callable[[], None],
+        alone: Callable[[Assignment, Batch], None],
+    ) -> Deliverer:
         """Make the one who delivers; see there."""
         settings, fetch = self._settings, self._fetcher.fetch
         most = settings.max_attachment_bytes
@@ -106,12 +118,22 @@ class Desk:
             rules=rules(settings),
         )
         routes = Routes.read(settings, self.relays)
-        groups, send = routes.groups, sender.send
+        groups, send, orders = routes.groups, sender.send, self.orders
         if self.sandbox:
             groups = partial(self.sandbox.groups, routes)
             send = Gate(self.sandbox, sender).send
-        policy = settings.retry_policy
-        return Deliverer(self._worker, groups, send, sender, policy, record, give_up)
+            orders = {}
+        return Deliverer(
+            worker=self._worker,
+            groups=groups,
+            send=send,
+            sender=sender,
+            orders=orders,
+            policy=settings.retry_policy,
+            record=record,
+            alone=alone,
+            give_up=give_up,
+        )
 
     @property
     def services(self) -> list[Coroutine[Any, Any, None]]:

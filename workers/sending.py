@@ -25,15 +25,17 @@ from workers.outcomes.rules import Rule
 from workers.relays.breakers import Breakers
 from workers.relays.limiter import Limiter, Pass
 from workers.relays.limits import Limits
-from workers.relays.routes import domain_of
+from workers.relays.routes import Group, domain_of
 from workers.smtp.connector import RelayFault
-from workers.smtp.pool import Lender, Transactor
-from workers.smtp.transaction import Check, Phase
+from workers.smtp.pool import Lender
+from workers.smtp.seat import Transactor
+from workers.smtp.transaction import Check, Phase, Transcript
 
 _AT_HAND = 0.02  # seconds for which a seat is kept while its message's time comes
 # How often a message is built again because that took longer than its limit's grace. Then it goes
 # all the same: what always takes too long would never be sent.
 _PATIENCE = 3
+_SMALL = 32 * 1024  # characters, of a message that takes nobody's turn for long
 _LEAD = 0.3  # seconds before its turn at which a job is put back on the agenda
 
 
@@ -108,8 +110,6 @@ class Sender:
             raise
         except OSError as error:
             return postponed(f"an attachment can't be read now: {error.strerror}", number)
-        if isinstance(outcome, Outcome):
-            self._learn(parcel, outcome)
         return outcome
 
     async def _in_turn(self, parcel: Parcel, message: Message, batch: Batch) -> Outcome | Hold:
@@ -145,26 +145,52 @@ class Sender:
     async def _transact(
         self, parcel: Parcel, message: Message, batch: Batch, seat: Transactor, given: Pass | None
     ) -> Outcome:
-        recipients = parcel.recipients
+        job = parcel.job
         build = partial(
             self.builder.build,
-            parcel.job,
+            job,
             message,
-            recipients=recipients,
+            recipients=parcel.recipients,
             contents=batch.contents,
         )
-        check = partial(self._check, parcel.job, given)
+        check, look = partial(self._check, job, given), partial(self.look, job)
+        said: Transcript | RelayFault
         try:
-            look = partial(self._look, parcel.job)
-            transcript = await seat.transact(build, check, look, self._before_final(parcel))
-            outcome = classify(transcript, len(recipients), self.rules)
+            said = await seat.transact(build, check, look, self._before_final(parcel))
         except RelayFault as fault:
-            outcome = broken_relay(fault.phase, fault.reply, fault.reason, len(recipients))
+            said = fault
+        return await self.judge(parcel, said)
+
+    async def judge(self, parcel: Parcel, said: Transcript | RelayFault) -> Outcome:
+        """Tell what became of a transaction, and put it to use for those to come."""
+        number = len(parcel.recipients)
+        if isinstance(said, RelayFault):
+            outcome = broken_relay(said.phase, said.reply, said.reason, number)
+        else:
+            outcome = classify(said, number, self.rules)
         if outcome.relay_fault:  # known before the next one gets the seat
             await self.breakers.fault(parcel.relay, outcome.relay_fault)
         else:
             self.breakers.success(parcel.relay)
+        self._learn(parcel, outcome)
         return outcome
+
+    def is_plain(self, job: Assignment) -> bool:
+        """Whether a message is small and at hand, and nothing is asked or noted for it alone."""
+        message = job.message
+        if message.attachments or message.prepared or self.hooks or self.commits.needed(job):
+            return False
+        return len(message.text or "") + len(message.html or "") <= _SMALL
+
+    def is_free(self, relay: str, group: Group) -> bool:
+        """Whether nothing keeps recipients from being sent to at any time: no limit, no pause."""
+        limits, paces = self.limits, self.limiter.paces
+        if not self.breakers.closed(relay):
+            return False
+        if not (limits.relays or limits.domains or paces):  # as mostly
+            return True
+        parts = limits.divide(group, paces)
+        return not any(limits.of(relay, part.limit, paces) for part in parts)
 
     def _before_final(self, parcel: Parcel) -> Check | None:
         """Give what must be done before the message is complete; mostly there is nothing."""
@@ -174,11 +200,12 @@ class Sender:
         return partial(self.commits.commit, parcel.job, made)
 
     def _check(self, job: Assignment, given: Pass | None) -> None:
-        self._look(job)
+        self.look(job)
         if given and given.is_late(self.clock.now_ms):
             raise _TooLate
 
-    def _look(self, job: Assignment) -> None:
+    def look(self, job: Assignment) -> None:
+        """Raise where another worker may have the job."""
         if not self.leases.holds(job.lease):
             raise LeaseLost
 

@@ -1,6 +1,7 @@
 """A courier over a real Redis and an SMTP server, all in this process; no Celery is between."""
 
 import asyncio
+from collections import Counter
 from contextlib import asynccontextmanager
 
 import attrs
@@ -133,6 +134,19 @@ async def test_at_a_stop_what_waits_is_handed_back_and_what_is_under_way_is_sent
     assert due <= store.now_ms()
 
 
+async def test_at_a_stop_what_waits_behind_a_message_on_its_session_is_handed_back(store, working):
+    """By DATA: what was taken together with it, and built already."""
+    ids = await store.enqueued(6)
+    async with working(slow(0.3), connections=1) as office:
+        office.server.state.options.extensions = ("PIPELINING", "8BITMIME")
+        await office.accept(*ids)
+        await until(lambda: _heard_of(office.server))
+        await office.courier.drain()
+    states = Counter([await store.state(job_id) for job_id in ids])
+    assert states[JobState.SENT] == office.server.state.count <= 3
+    assert states[JobState.QUEUED] == 6 - states[JobState.SENT]
+
+
 async def _heard_of(server):
     return server.state.clients
 
@@ -217,5 +231,5 @@ async def test_an_email_that_was_lost_twice_is_delivered_alone(
     store.raw.hset(store.keys.job(job_id), "crashes", crashes)
     async with working() as office:
         await office.accept(job_id)
+        await in_state(store, job_id, JobState.SENDING if alone else JobState.SENT)
     assert (taken == [job_id]) is alone
-    assert await store.state(job_id) is (JobState.SENDING if alone else JobState.SENT)

@@ -31,7 +31,11 @@ class Counter:
     results: list
 
     async def deliver(self, job):
-        await self.deliverer.deliver(job, Batch([job], self.desk.contents([]), lambda: None))
+        batch = Batch([job], self.desk.contents([]), lambda: None)
+        if not self.deliverer.line_up(job, batch):
+            await self.deliverer.deliver(job, batch)
+        while senders := self.deliverer.senders:
+            await asyncio.wait(senders)
 
     def take(self, job, seconds_ago=0.0):
         """Hold the lease since then."""
@@ -55,7 +59,7 @@ async def counter(redis_server, key_prefix):
             lease_seconds=LEASE,
         )
         desk, results = Desk("w1", settings), []
-        deliverer = desk.deliverer(results.append, lambda: None)
+        deliverer = desk.deliverer(results.append, lambda: None, lambda *_: None)
         services = [asyncio.create_task(service) for service in desk.services]
         yield Counter(desk, deliverer, server, results)
         await canceled(services)

@@ -10,8 +10,18 @@ _QUARANTINE = "tests/unit/workers/test_quarantine.py::"
 _SETTLEMENT = "tests/unit/workers/test_settlement.py::"
 _SLOW = "test_a_job_that_was_lost_while_its_server_was_slow_is_cut_off"
 _ONCE = "tests/integration/test_at_most_once.py::"
-_REFUSED = "rcpt-550 5.1.1 nobody-rcpt-refused-amid"
-_RUNS = "tests/unit/workers/test_runs.py::"
+_ORDERS = "tests/unit/workers/test_orders.py::"
+_STEPS = "tests/unit/workers/test_orders_steps.py::"
+_LOST = "tests/unit/workers/test_orders_lost.py::"
+_AMID = "asyncio-before its turn-warm-amid-by chunks"
+_CONCERNS_ONE = "test_a_refusal_concerns_one_message_and_the_session_is_good_for_more"
+_BEHIND_421 = "test_what_comes_behind_a_421_goes_at_once_over_another_connection"
+_FORGETS = "test_a_server_that_forgets_what_stands_behind_a_message_is_found_out"
+_HANGS = "test_a_message_that_hangs_does_not_hold_up_what_waits_in_line"
+_BREAKS_OFF = "test_where_a_connection_is_lost_only_what_may_have_arrived_is_in_doubt"
+_PLAINER = "test_a_server_that_does_not_know_a_parameter_of_mail_gets_plainer_forms"
+_QUESTION = "test_a_server_that_does_not_take_the_question_well_gets_nothing_behind_a_dot"
+_TURNS = "asyncio-by turns"
 
 STEPS = (
     Step(
@@ -155,9 +165,17 @@ STEPS = (
         "stop: that what waits is handed back",
         "it would wait until its lease is over",
         "workers/courier.py",
-        "                self._journal.add(hand_back(job))\n",
-        "                pass\n",
+        "        self._deliverer.withdraw()\n",
+        "",
         (f"{_COURIER}test_at_a_stop_what_waits_is_handed_back_and_what_is_under_way_is_sent",),
+    ),
+    Step(
+        "stop: that what waits behind a message on its session is handed back",
+        "likewise",
+        "workers/smtp/orders.py",
+        "            self._put_back(run.not_begun())\n        while",
+        "            pass\n        while",
+        (f"{_COURIER}test_at_a_stop_what_waits_behind_a_message_on_its_session_is_handed_back",),
     ),
     Step(
         "stop: that the dispatcher keeps nothing that it claimed",
@@ -192,23 +210,7 @@ STEPS = (
         "workers/smtp/by_chunks.py",
         "[RSET] if channel.awaits_answers else []",
         "[]",
-        (f"{_RUNS}test_a_refusal_within_a_run_is_of_one_message_only[asyncio-{_REFUSED}]",),
-    ),
-    Step(
-        "run: that a message of several writes has its session alone",
-        "the commands of one message would get into the midst of another",
-        "workers/smtp/pool.py",
-        "if session.holders > 1:",
-        "if False:",
-        (f"{_RUNS}test_what_needs_several_writes_has_a_session_for_itself[asyncio]",),
-    ),
-    Step(
-        "run: that nobody joins a message of several writes",
-        "likewise",
-        "workers/smtp/pool.py",
-        "                pool.keep_alone(session)\n",
-        "",
-        (f"{_RUNS}test_nobody_joins_a_message_of_several_writes[asyncio]",),
+        (f"{_ORDERS}{_CONCERNS_ONE}[asyncio-rcpt-550 5.1.1 nobody-refused-amid-by chunks]",),
     ),
     Step(
         "run: what a 421 to one message says of those behind it",
@@ -216,7 +218,7 @@ STEPS = (
         "workers/smtp/by_chunks.py",
         "if mail is None and channel.said_goodbye:",
         "if False:",
-        (f"{_RUNS}test_what_comes_behind_a_421_goes_at_once_over_another_connection[asyncio]",),
+        (f"{_LOST}{_BEHIND_421}[asyncio-mail-amid-by chunks]",),
     ),
     Step(
         "run: the look whether a server reads on behind a message",
@@ -224,7 +226,71 @@ STEPS = (
         "workers/smtp/by_chunks.py",
         "        self._offers.takes_runs = any_positive(replies)\n",
         "        self._offers.takes_runs = True\n        return\n",
-        (f"{_RUNS}test_a_server_that_forgets_what_stands_behind_a_message_gets_no_runs[asyncio]",),
+        (f"{_ORDERS}{_FORGETS}[asyncio-BDAT]",),
+    ),
+    Step(
+        "line: the look at the lease before each message",
+        "a job that was lost while it waited in line would be sent twice",
+        "workers/smtp/orders.py",
+        "                order.look()\n",
+        "                pass\n",
+        (f"{_STEPS}test_a_message_that_must_not_be_sent_any_more_is_not[{_AMID}]",),
+    ),
+    Step(
+        "line: that each message learns when its turn has come",
+        "what was taken with one that found the relay at fault would go to it all the same",
+        "workers/smtp/orders.py",
+        "if order is not self._first and not _begins(order):",
+        "if False:",
+        (f"{_STEPS}test_a_message_that_ends_at_its_turn_is_not_sent[asyncio-amid-by turns]",),
+    ),
+    Step(
+        "line: that what a session did not come to waits again",
+        "it would be lost, as long as this worker lives: its lease is renewed",
+        "workers/smtp/orders.py",
+        "self._put_back([*run.again, *run.not_begun()])",
+        "self._put_back(run.again)",
+        (f"{_LOST}{_BREAKS_OFF}[asyncio-close-mail-amid-by turns]",),
+    ),
+    Step(
+        "line: that a message leaves in the form that it was built for",
+        "an 8-bit body would go to a server as if it were ASCII",
+        "workers/smtp/orders.py",
+        "session.extensions is self._extensions and",
+        "True and",
+        (f"{_ORDERS}{_PLAINER}[{_TURNS}]",),
+    ),
+    Step(
+        "line: the look whether a server reads on behind a final dot",
+        "the commands of the next message would be lost, and it would wait for five minutes",
+        "workers/smtp/by_data.py",
+        "        self._offers.reads_on = any_positive(replies)\n",
+        "        self._offers.reads_on = True\n",
+        (f"{_ORDERS}{_QUESTION}[asyncio]",),
+    ),
+    Step(
+        "line: that nothing follows a message with several replies",
+        "by LMTP the reply to the next one would be taken for a recipient's that is missing",
+        "workers/smtp/by_data.py",
+        "if wanted > 1:",
+        "if False:",
+        (f"{_ORDERS}test_by_lmtp_nothing_follows_a_message_for_several_recipients[asyncio-2]",),
+    ),
+    Step(
+        "late answers: that sessions without an answer do not count as used",
+        "one message without an answer on each of them would hold up all that wait in line",
+        "workers/smtp/pool.py",
+        " + self._kept_waiting",
+        "",
+        (f"{_LOST}{_HANGS}[asyncio-1-by turns]",),
+    ),
+    Step(
+        "late answers: that others get what waits behind",
+        "it would wait with the one that is not answered, for ten minutes",
+        "workers/smtp/session.py",
+        "if self._following is None:",
+        "if True:",
+        (f"{_LOST}test_what_was_built_behind_a_message_that_hangs_is_sent_by_others[{_TURNS}]",),
     ),
     Step(
         "quarantine: which jobs belong there",

@@ -42,6 +42,10 @@ class Breakers:
         self._later = later
         self._paused: dict[str, tuple[int, str]] = {}  # relay → until (ms), reason
 
+    def closed(self, relay: str) -> bool:
+        """Whether nothing is known against a relay, so that nobody need be asked."""
+        return relay not in self._paused
+
     def wait(self, relay: str) -> float:
         """Seconds until the relay may be tried again; 0 where it may be now."""
         if relay not in self._paused:

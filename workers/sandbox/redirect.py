@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 import attrs
 import msgspec
 
-from workers.smtp.pool import Build, Lender, Transactor
+from workers.smtp.pool import Lender
+from workers.smtp.seat import Build, Transactor
 from workers.smtp.transaction import Check, Envelope, Look, Segment, Transcript
 
 _HEADER = "X-Original-To"

@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 import attrs
 
-from workers.smtp.pool import Build
 from workers.smtp.replies import Reply
+from workers.smtp.seat import Build
 from workers.smtp.transaction import Check, Look, Phase, Transcript
 
 DOMAIN = "simulator.test"

@@ -11,7 +11,8 @@ second message.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from workers.smtp.channel import Answer, Channel
 from workers.smtp.dialogue import RSET, reset, tell_apart
@@ -20,13 +21,25 @@ from workers.smtp.replies import any_positive
 from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Look, Phase, Segment, Transcript, joined
 
-_ONE_CHUNK = 64 * 1024  # bytes; a larger message waits for the replies to RCPT before it is sent
 # Seconds after which a server may well have closed the connection: a message all in one write would
 # be lost on it, and whether it was accepted unknown.
 _FRESH = 5.0
 _HEADER = re.compile(rb"[!-9;-~]+:[^\r\n]*\r\n")
 _PROBED = 5.0  # seconds after the message before
 _UNKNOWN_COMMAND = frozenset({500, 502})
+
+
+class Asked(NamedTuple):
+    """What was said in one write, and the answer to it.
+
+    Attributes:
+        before: replies that have nothing to do with the message.
+        commands: MAIL and the RCPTs.
+    """
+
+    answer: Answer
+    before: int
+    commands: int
 
 
 class ByChunks:
@@ -37,40 +50,62 @@ class ByChunks:
         self._offers = offers
         self._timeouts = timeouts
 
+    @property
+    def may_be_at_once(self) -> bool:
+        """Whether a message may go in one write with its commands now."""
+        return self._offers.chunks_at_once and self._channel.silence <= _FRESH
+
     def one_chunk(self, message: Sequence[Segment]) -> bytes | None:
         """Join the message where it may go in one write; None where it may not."""
-        if not self._offers.chunks_at_once or self._channel.silence > _FRESH:
+        if not self.may_be_at_once:
             return None
-        chunk = joined(message, _ONE_CHUNK)
+        chunk = joined(message)
         return chunk if chunk and _HEADER.match(chunk) else None
 
     async def in_one_write(self, commands: Sequence[bytes], chunk: bytes) -> Transcript:
         """MAIL, RCPT and the message at once. Where no reply says otherwise, it was delivered."""
         channel = self._channel
-        before = [RSET] if channel.awaits_answers else []
-        answer = channel.expect(len(before) + len(commands) + 1)
-        channel.write(*before, *commands, b"BDAT %d LAST\r\n" % len(chunk), chunk)
+        asked = self.ask(commands, chunk)
         probe = None if self._offers.takes_runs else channel.expect(1)
         if probe:
             channel.write(RSET)
-        replies = (await channel.read(answer, self._timeouts.final))[len(before) :]
-        mail, recipients, final = tell_apart(channel, replies, len(commands))
-        failure = channel.failure
+        transcript = await self.told(asked)
         if probe:
             await self._probed(probe)
+        await self.ready([transcript])
+        return transcript
+
+    def ask(self, commands: Sequence[bytes], chunk: bytes) -> Asked:
+        """Write MAIL, RCPT and the message, though others before it may not be answered yet."""
+        channel = self._channel
+        before = [RSET] if channel.awaits_answers else []
+        answer = channel.expect(len(before) + len(commands) + 1)
+        channel.write(*before, *commands, b"BDAT %d LAST\r\n" % len(chunk), chunk)
+        return Asked(answer, len(before), len(commands))
+
+    async def told(self, asked: Asked) -> Transcript:
+        """Wait for what the server says to it; after the last of a run, make it `ready`."""
+        channel = self._channel
+        replies = await channel.read(asked.answer, self._timeouts.final)
+        if asked.before:
+            replies = replies[asked.before :]
+        mail, recipients, final = tell_apart(channel, replies, asked.commands)
+        failure = channel.failure
         if mail is None and channel.said_goodbye:  # 421, to another: it never came to this one
             return Transcript(Phase.MAIL, failure=failure)
-        all_refused = len(recipients) == len(commands) - 1 and not any_positive(recipients)
+        all_refused = len(recipients) == asked.commands - 1 and not any_positive(recipients)
         if (mail and not mail.positive) or all_refused:
-            await reset(channel, self._timeouts.command)
             phase = Phase.RCPT if mail and mail.positive else Phase.MAIL
             return Transcript(phase, mail, recipients, failure=failure)
         if final is None:
             self._offers.give_up("chunking")  # the next one asks for less trust
-        elif not final.positive:
-            await reset(channel, self._timeouts.command)
         finals = (final,) if final else ()
         return Transcript(Phase.DOT, mail, recipients, finals=finals, failure=failure)
+
+    async def ready(self, transcripts: Iterable[Transcript]) -> None:
+        """Make the session ready for another transaction, where one of these was refused."""
+        if any(t.mail and not (t.final and t.final.positive) for t in transcripts):
+            await reset(self._channel, self._timeouts.command)
 
     async def in_two_chunks(
         self, commands: Sequence[bytes], chunk: bytes, look: Look

@@ -12,6 +12,7 @@ class Offers:
         chunks_at_once: the server takes a message together with the commands before it.
         takes_chunks: that was shown, and not only offered.
         takes_runs: it was shown that the server takes several messages at once.
+        reads_on: whether the server reads on behind the final dot of DATA; None where nobody knows.
         misled: the server does not know what it offered, and has nothing of the message.
     """
 
@@ -19,6 +20,7 @@ class Offers:
         self.extensions: Mapping[str, str] = dict(extensions)
         self.unfit: set[str] = set()
         self.takes_chunks = self.takes_runs = self.misled = False
+        self.reads_on: bool | None = None
         self._lmtp = lmtp
         self.leave_out(())
 

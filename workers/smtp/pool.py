@@ -1,10 +1,9 @@
 """Sessions with one relay: connected when needed, kept warm, never more than allowed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import structlog
 
@@ -13,25 +12,14 @@ from workers.relays.relay import Relay
 from workers.smtp.connector import Connector, RelayFault
 from workers.smtp.lateness import LEAST, Lateness
 from workers.smtp.runs import Runs
+from workers.smtp.seat import Seat, Transactor
 from workers.smtp.seats import Seats
 from workers.smtp.session import Session
-from workers.smtp.transaction import Check, Envelope, Look, Segment, Transcript
 
 log = structlog.get_logger()
 _UNFIT_SECONDS = 600.0  # for which an extension is not used again that did not work as offered
+_LONG_WAIT = 0.3  # seconds, in which nearly every relay has answered
 _NARROW_SECONDS = 600.0  # for which no more seats are tried than there were connections for
-
-# Builds what a server with these extensions can take.
-Build = Callable[[Mapping[str, str]], Awaitable[tuple[Envelope, list[Segment]]]]
-
-
-class Transactor(Protocol):
-    """What runs transactions with one relay: a `Seat`, or in sandbox mode what stands for one."""
-
-    async def transact(
-        self, build: Build, check: Look, look: Look, before_final: Check | None = None
-    ) -> Transcript:
-        """See `Seat.transact`."""
 
 
 class Lender(Protocol):
@@ -39,6 +27,13 @@ class Lender(Protocol):
 
     def seat(self, urgency: int) -> AbstractAsyncContextManager[Transactor]:
         """See `Pool.seat`."""
+
+
+class Line(Protocol):
+    """What waits for sessions without a task for each; see `Orders`."""
+
+    def spread(self) -> None:
+        """Use as many sessions as may be."""
 
 
 class Pool:
@@ -49,6 +44,9 @@ class Pool:
 
     Args:
         late_seconds: after which a reply may be late; see `Lateness`.
+
+    Attributes:
+        lines: that wait for sessions.
     """
 
     def __init__(
@@ -56,6 +54,7 @@ class Pool:
     ) -> None:
         relay = connector.relay
         self.seats: Seats[Seat] = Seats(relay.connections, relay.late_connections)
+        self.lines: list[Line] = []
         self._connect = connector
         self._relay = relay
         self._idle_seconds = idle_seconds
@@ -64,12 +63,13 @@ class Pool:
         self._unfit: dict[str, float] = {}  # extension → until when it is not used
         self._idle: list[tuple[float, Session]] = []  # the one used last at the end
         self._leaving: set[asyncio.Task[None]] = set()
-        self._open: Session | None = None  # in this turn of the loop, for more than one
         self._lateness = Lateness(late_seconds)
         self._runs = Runs(relay.connections)
+        self._takes_runs = False  # as the session did that was used last
         self._narrow_until = 0.0
+        self._kept_waiting = 0  # sessions
 
-    def seat(self, urgency: int) -> "Seat":
+    def seat(self, urgency: int) -> Seat:
         """Give what waits, in ``async with``, for the right to use one session.
 
         Who waits gets it by ``urgency``, the least first, and in order of arrival within one.
@@ -89,65 +89,55 @@ class Pool:
             self.seats.narrow()
             self._narrow_until = self._now() + _NARROW_SECONDS
             raise
-        session.holders = session.in_run = 1
         if self._unfit:
             now = self._now()
             session.leave_out(name for name, until in self._unfit.items() if until > now)
         return session
 
-    def warm(self, *, alone: bool = False) -> Session | None:
-        """Take the session that others are taking for a run, else the one used last, if it is good.
-
-        Args:
-            alone: nobody else may have it.
-        """
-        if not alone and (session := self._open) and self._has_room(session):
-            session.holders += 1
-            session.in_run += 1
-            return session
+    def warm(self) -> Session | None:
+        """Take the session that was used last, if it is good."""
         while self._idle:
             _, session = self._idle.pop()
             if session.usable and self._now() - session.born_at < self._relay.connection_seconds:
-                session.holders = session.in_run = 1
-                if not alone and session.takes_runs and self._runs.length > 1:
-                    self._open = session
-                    self._loop.call_soon(self.keep_alone, session)
                 return session
             self._end(session)
         return None
 
-    def keep_alone(self, session: Session) -> None:
-        """Lend a session to nobody besides those who have it."""
-        if self._open is session:
-            self._open = None
-
-    def put_back(self, session: Session) -> None:
-        """Keep a session for others, once all who had it are through."""
-        session.holders -= 1
-        if session.holders:
-            return
-        self.keep_alone(session)
-        now = self._now()
+    def put_back(self, session: Session, messages: int) -> None:
+        """Keep a session for others, after it was used for so many messages."""
+        now, relay = self._now(), self._relay
+        if messages:
+            self._takes_runs = session.takes_runs
         if session.unfit:
             self._unfit |= dict.fromkeys(session.unfit, now + _UNFIT_SECONDS)
         if not session.usable:
             self._end(session)
             return
-        self._lateness.answered(now, session.longest_wait)
-        self._runs.answered(now, session.in_run, session.longest_wait)
-        relay = self._relay
-        if (
-            session.transactions < relay.messages_per_connection
-            and now - session.born_at < relay.connection_seconds
-        ):
+        if messages:
+            self._lateness.answered(now, session.longest_wait)
+            self._runs.answered(now, messages, session.longest_wait)
+        if self.room(session) > 0 and now - session.born_at < relay.connection_seconds:
             self._idle.append((now, session))
         else:
             self._end(session)
 
-    def _has_room(self, session: Session) -> bool:
-        """Whether a run may have one more message."""
-        messages = session.transactions + session.in_run
-        return session.in_run < self._runs.length and messages < self._relay.messages_per_connection
+    def room(self, session: Session) -> int:
+        """How many more messages a session may get."""
+        return self._relay.messages_per_connection - session.transactions
+
+    @property
+    def run(self) -> int:
+        """How many messages a session gets at once that takes runs."""
+        return self._runs.length
+
+    @property
+    def in_use(self) -> int:
+        """How many sessions it takes to make use of all seats, by the runs that they take.
+
+        Those do not count that the relay lets wait for long.
+        """
+        run = self._runs.length if self._takes_runs else 1
+        return -(-self._relay.connections // run) + self._kept_waiting
 
     async def close(self) -> None:
         """End the sessions that are not lent."""
@@ -161,6 +151,7 @@ class Pool:
             self._narrow_until = 0.0
             self.seats.widen()
         self.set_aside_late()
+        self._share_out()
 
     def close_idle(self) -> None:
         """End sessions that nobody has used for a while."""
@@ -190,6 +181,15 @@ class Pool:
                 late=len(seats.aside),
             )
 
+    def _share_out(self) -> None:
+        """Let others have what is not begun by those whom the relay lets wait."""
+        waiting = [s for s in (*self.seats.taken, *self.seats.aside) if s.waits > _LONG_WAIT]
+        self._kept_waiting = len(waiting)
+        for seat in waiting:
+            seat.on_long_wait(seat in self.seats.aside)
+        for line in self.lines:
+            line.spread()
+
     def _end(self, session: Session) -> None:
         """Take leave of a session; nobody waits for it."""
         task = asyncio.create_task(session.quit())
@@ -203,82 +203,3 @@ def pools(relays: Mapping[str, Relay], settings: Settings) -> dict[str, Pool]:
         name: Pool(Connector.of(relay, settings), idle_seconds=settings.smtp_idle_seconds)
         for name, relay in relays.items()
     }
-
-
-class Seat:
-    """The right to use one session at a time, for the length of one delivery."""
-
-    def __init__(self, pool: Pool, urgency: int) -> None:
-        self._pool = pool
-        self._urgency = urgency
-        self._session: Session | None = None
-
-    async def __aenter__(self) -> Self:
-        seats = self._pool.seats
-        if not seats.take(self):
-            await seats.turn(self, self._urgency)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.leave()
-        self._pool.seats.leave(self)
-
-    @property
-    def waits(self) -> float:
-        """For how many seconds the relay has left unanswered what was said last."""
-        return self._session.waits if self._session else 0.0
-
-    async def transact(
-        self, build: Build, check: Look, look: Look, before_final: Check | None = None
-    ) -> Transcript:
-        """Run one transaction, on a warm session or a new one.
-
-        Again at once where the server was through with the warm session before it heard of us, and
-        where it does not know what it offered: in both it has nothing of the message. On another
-        session, too, where others take this one for a run, and the message must have it alone.
-
-        Args:
-            build: called for each try, as another session may offer less.
-            check: called right before each try; what it raises comes through.
-            look, before_final: see `Session.transact`.
-
-        Raises:
-            RelayFault: no session could be had.
-        """
-        pool, built_for = self._pool, None
-        session = self._session = pool.warm() or await pool.connect()
-        while True:
-            extensions = session.extensions
-            if extensions != built_for:
-                envelope, segments = await build(extensions)
-                built_for = extensions
-            chunk = session.one_write(segments, before_final)
-            if chunk is None:
-                if session.holders > 1:
-                    self.leave()
-                    session = self._session = pool.warm(alone=True) or await pool.connect()
-                    continue
-                pool.keep_alone(session)
-            check()  # connecting and building may have taken long
-            if chunk is None:
-                transcript = await session.transact(
-                    envelope, *segments, before_final=before_final, look=look
-                )
-            else:
-                transcript = await session.transact_at_once(envelope, chunk)
-            if session.was_dead(transcript):
-                self.leave()
-                session = self._session = await pool.connect()
-            elif not session.stepped_down(transcript, extensions):
-                return transcript
-
-    def leave(self) -> None:
-        """Give the session back."""
-        if self._session:
-            self._pool.put_back(self._session)
-            self._session = None

@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import Collection, Hashable
+from collections.abc import Hashable, Iterable
 from itertools import count
 from typing import Generic, TypeVar
 
@@ -16,19 +16,20 @@ class Seats(Generic[H]):
     that has been done already.
 
     Args:
-        number: of those who may have a turn at a time, the ones set aside not counted.
+        number: of seats, the ones set aside not counted.
         more: how many may be set aside, while others have the turns.
 
     Attributes:
-        taken: who has a turn.
-        aside: who was set aside, and has not left.
+        taken: who has a turn, and how many seats.
+        aside: whose seats were set aside, how many, until all are given back.
     """
 
     def __init__(self, number: int, more: int) -> None:
-        self.taken: set[H] = set()
-        self.aside: set[H] = set()
+        self.taken: dict[H, int] = {}
+        self.aside: dict[H, int] = {}
         self._number = number
         self._most = self._all = number + more
+        self._in_use = self._set_aside = 0
         self._waiting: list[tuple[int, int, asyncio.Future[None], H]] = []
         self._order = count()
 
@@ -37,17 +38,28 @@ class Seats(Generic[H]):
         """Whether somebody waits for a turn."""
         return any(not turn.done() for _, _, turn, _ in self._waiting)
 
+    def wanted_before(self, urgency: int) -> bool:
+        """Whether somebody waits whose turn comes before that of others with this urgency."""
+        return bool(self._waiting) and self._waiting[0][0] < urgency
+
     @property
     def spare(self) -> int:
         """How many may be set aside now."""
-        return max(0, self._most - len(self.taken) - len(self.aside))
+        return max(0, self._most - self._in_use - self._set_aside)
 
     def take(self, who: H) -> bool:
-        """Take a seat at once, if one is free; tells whether it was done."""
+        """Take a seat at once, or another one, if one is free; tells whether it was done."""
         if not self._has_room():  # nobody can be waiting where there is
             return False
-        self.taken.add(who)
+        self._give(who)
         return True
+
+    def more(self, who: H, most: int) -> int:
+        """Take up to so many further seats that are free; tells how many."""
+        number = 0
+        while number < most and self.take(who):
+            number += 1
+        return number
 
     async def turn(self, who: H, urgency: int) -> None:
         """Wait for a seat, as none is free; the least ``urgency`` comes first."""
@@ -60,16 +72,23 @@ class Seats(Generic[H]):
             raise
 
     def leave(self, who: H) -> None:
-        """Give a seat back."""
-        self.taken.discard(who)
-        self.aside.discard(who)
+        """Give back all that one has."""
+        self._in_use -= self.taken.pop(who, 0)
+        self._set_aside -= self.aside.pop(who, 0)
         if self._waiting:
             self._admit()
 
-    def set_aside(self, holders: Collection[H]) -> None:
-        """Let others have the turns of some who need theirs for long."""
-        self.taken.difference_update(holders)
-        self.aside.update(holders)
+    def set_aside(self, holders: Iterable[H]) -> None:
+        """Let others have the turns of some who need theirs for long, as far as more may be."""
+        for who in holders:
+            number = self.taken.pop(who)
+            moved = min(number, self.spare)
+            self._in_use -= moved
+            self._set_aside += moved
+            if moved:
+                self.aside[who] = self.aside.get(who, 0) + moved
+            if moved < number:
+                self.taken[who] = number - moved
         self._admit()
 
     def narrow(self) -> None:
@@ -78,7 +97,7 @@ class Seats(Generic[H]):
         For the one who found that there was no room for it; until `widen`.
         """
         if self.aside:
-            self._most = max(self._number, len(self.taken) + len(self.aside) - 1)
+            self._most = max(self._number, self._in_use + self._set_aside - 1)
 
     def widen(self) -> None:
         """Have all seats again."""
@@ -86,13 +105,16 @@ class Seats(Generic[H]):
         self._admit()
 
     def _has_room(self) -> bool:
-        taken = len(self.taken)
-        return taken < self._number and taken + len(self.aside) < self._most
+        return self._in_use < self._number and self._in_use + self._set_aside < self._most
+
+    def _give(self, who: H) -> None:
+        self.taken[who] = self.taken.get(who, 0) + 1
+        self._in_use += 1
 
     def _admit(self) -> None:
         """Give the turns that are free to those who wait first."""
         while self._waiting and self._has_room():
             _, _, turn, who = heapq.heappop(self._waiting)
             if not turn.done():  # else it was canceled
-                self.taken.add(who)
+                self._give(who)
                 turn.set_result(None)

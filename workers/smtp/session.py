@@ -6,17 +6,18 @@ reply of every recipient. It needs as few round trips as the server allows:
 | what the server offers | writes, each waiting for its replies | |
 |---|---|---|
 | nothing | MAIL · each RCPT · DATA · the message | `ByData` |
-| PIPELINING (RFC 2920) | MAIL, RCPT…, DATA · the message | `ByData` |
+| PIPELINING (RFC 2920) | MAIL, RCPT…, DATA · the message, and the next one's MAIL… | `ByData` |
 | CHUNKING too (RFC 3030) | MAIL, RCPT…, BDAT and the message; or several such | `ByChunks` |
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
 from workers.smtp.by_chunks import ByChunks
 from workers.smtp.by_data import ByData
-from workers.smtp.channel import Channel
+from workers.smtp.channel import Answer, Channel
 from workers.smtp.offers import Offers
 from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Check, Envelope, Look, Phase, Segment, Transcript
@@ -28,14 +29,27 @@ def _no_look() -> None:
     """There is nothing to look at."""
 
 
+Heard = Callable[[Transcript], Awaitable[None]]
+
+
+class Letter(NamedTuple):
+    """A message that is at hand, and how it is sent.
+
+    Attributes:
+        look: see `Session.transact`.
+    """
+
+    envelope: Envelope
+    message: bytes
+    look: Look = _no_look
+
+
 class Session:
     """A session that is ready for MAIL.
 
     Attributes:
         transactions: begun so far.
         born_at: when it was connected, by the loop's clock.
-        holders: how many have it from the pool now.
-        in_run: how many have had it since it was idle.
     """
 
     def __init__(
@@ -47,12 +61,13 @@ class Session:
         lmtp: bool = False,
     ) -> None:
         self.transactions = 0
-        self.holders = self.in_run = 0
         self.born_at = asyncio.get_running_loop().time()
         self._channel = Channel(transport)
         self._offers = offers = Offers(extensions, lmtp=lmtp)
         self._by_chunks = ByChunks(self._channel, offers, timeouts)
         self._by_data = ByData(self._channel, offers, timeouts, lmtp=lmtp)
+        self._is_out_of_step = False
+        self._following: tuple[Letter, Sequence[bytes], Answer | None] | None = None
 
     @property
     def extensions(self) -> Mapping[str, str]:
@@ -67,7 +82,14 @@ class Session:
     @property
     def takes_runs(self) -> bool:
         """Whether it was shown that the server takes several messages at once."""
-        return self._offers.takes_runs
+        return self._offers.takes_runs and self._offers.chunks_at_once
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether messages go by DATA, the commands of each behind the message before."""
+        offers = self._offers
+        unfit = offers.chunks_at_once or offers.reads_on is False
+        return "pipelining" in offers.extensions and not unfit
 
     @property
     def usable(self) -> bool:
@@ -89,13 +111,13 @@ class Session:
         """Seconds that the slowest answer within the last transaction took."""
         return self._channel.longest_wait
 
-    def transact(
+    async def transact(
         self,
         envelope: Envelope,
         *message: Segment,
         before_final: Check | None = None,
         look: Look = _no_look,
-    ) -> Awaitable[Transcript]:
+    ) -> Transcript:
         """Run one mail transaction. Never raises for what the server does; see the transcript.
 
         What reading a segment, ``before_final`` or ``look`` raises comes through. The server has no
@@ -105,22 +127,50 @@ class Session:
             before_final: awaited before the last octets of the message leave.
             look: called right before they do, where the server was waited for since the beginning.
         """
-        return self._run(self._transaction, envelope, message, before_final, look)
+        self.transactions += 1
+        self._channel.longest_wait = 0.0
+        with self._whole():
+            return await self._transaction(envelope, message, before_final, look)
 
-    def transact_at_once(self, envelope: Envelope, chunk: bytes) -> Awaitable[Transcript]:
-        """Run one mail transaction in one write, though others may hold the session: see there.
+    async def transact_all(self, letters: Iterable[Letter], number: int, heard: Heard) -> None:
+        """Run a transaction for each of some messages, with as few writes as the server allows.
+
+        A letter is taken from the others when its turn comes. See `transact`; what their ``look``
+        raises comes through.
 
         Args:
-            chunk: what `one_write` gave right now.
+            number: of the letters; there may be less of them in the end.
+            heard: awaited with each transcript, in order.
         """
-        commands = envelope.commands(self._offers.extensions)
-        return self._run(self._by_chunks.in_one_write, commands, chunk)
+        self._channel.longest_wait = 0.0
+        left = iter(letters)
+        if self.transactions and not self._channel.is_open:  # since it was taken from the pool
+            return
+        with self._whole():
+            for letter in left:
+                if self.takes_runs and self._by_chunks.may_be_at_once:
+                    await self._in_a_run([letter, *left], heard)
+                elif number > 1 and self.takes_turns:
+                    await self._one_behind_the_other(letter, left, heard)
+                else:
+                    self.transactions += 1
+                    message = [letter.message]
+                    await heard(
+                        await self._transaction(letter.envelope, message, None, letter.look)
+                    )
+                if not self._channel.is_open:
+                    break
 
-    def one_write(self, message: Sequence[Segment], before_final: Check | None) -> bytes | None:
-        """Join a message that goes out in one write, so that it may be one of a run."""
-        if before_final is not None or not self._offers.takes_chunks:
-            return None
-        return self._by_chunks.one_chunk(message)
+    def let_go(self) -> bool:
+        """Leave to others the message of which only commands were written, if there is one.
+
+        The session ends, once the message before is answered: it is out of step with the server.
+        """
+        if self._following is None:
+            return False
+        self._following = None
+        self._is_out_of_step = True
+        return True
 
     def leave_out(self, extensions: Iterable[str]) -> None:
         """Make no use of some extensions from now on."""
@@ -164,20 +214,16 @@ class Session:
         self._offers.give_up(*{"size", "8bitmime", "dsn"} & self.extensions.keys())
         return self.extensions != extensions
 
-    async def _run(
-        self, transaction: Callable[..., Awaitable[Transcript]], *arguments: Any
-    ) -> Transcript:
-        self.transactions += 1
-        self._channel.longest_wait = 0.0
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Let nothing of a transaction that is cut off meet the next one."""
         try:
-            transcript = await transaction(*arguments)
-        except BaseException:
-            # canceled, or no more to read: what is left of it must not meet the next transaction
+            yield
+        except BaseException:  # canceled, or no more to read
             self._channel.fail("the transaction was cut off")
             raise
         if self._channel.said_goodbye and not self._channel.awaits_answers:
             self._channel.fail("the server is closing the connection")  # or will, at any moment
-        return transcript
 
     async def _transaction(
         self,
@@ -193,3 +239,39 @@ class Session:
         if self._offers.takes_chunks:
             return await self._by_chunks.in_one_write(commands, chunk)
         return await self._by_chunks.in_two_chunks(commands, chunk, look)
+
+    async def _in_a_run(self, letters: Sequence[Letter], heard: Heard) -> None:
+        """All of them in one write."""
+        extensions, by_chunks = self._offers.extensions, self._by_chunks
+        self.transactions += len(letters)
+        asked = [
+            by_chunks.ask(each.envelope.commands(extensions), each.message) for each in letters
+        ]
+        transcripts = []
+        for each in asked:
+            transcript = await by_chunks.told(each)
+            transcripts.append(transcript)
+            await heard(transcript)
+        await by_chunks.ready(transcripts)
+
+    async def _one_behind_the_other(
+        self, letter: Letter, left: Iterator[Letter], heard: Heard
+    ) -> None:
+        """By DATA, the commands of each in one write with the message before."""
+        by_data, extensions = self._by_data, self._offers.extensions
+        self.transactions += 1
+        self._following = letter, letter.envelope.commands(extensions), None
+
+        def behind() -> None:
+            if self._channel.is_open and (upcoming := next(left, None)):
+                self.transactions += 1
+                commands = upcoming.envelope.commands(extensions)
+                self._following = upcoming, commands, by_data.ask(commands)
+
+        while self._following:
+            (letter, commands, asked), self._following = self._following, None
+            message = [letter.message]
+            transcript = await by_data.transact(commands, message, None, letter.look, asked, behind)
+            await heard(transcript)
+            if self._is_out_of_step:
+                self._channel.fail("what follows goes over another session")

@@ -9,6 +9,7 @@ import msgspec
 
 from workers.smtp.replies import Reply
 
+_AT_ONCE = 64 * 1024  # bytes; by BDAT, a larger message waits for the replies to RCPT
 _CHUNK = 256 * 1024  # bytes written before the transport is asked whether it keeps up
 
 # A piece of a message: at hand, or read while it is sent. Each begins where a line does, or with a
@@ -124,10 +125,10 @@ class Transcript(msgspec.Struct, frozen=True):
         return [(phase, reply) for phase, reply in said if reply]
 
 
-def joined(message: Sequence[Segment], most: int) -> bytes | None:
-    """Join a message that is all at hand; None where it is not, or has more than ``most`` bytes."""
+def joined(message: Sequence[Segment]) -> bytes | None:
+    """Join a message that goes out in one piece; None where it is not at hand, or too large."""
     at_hand = [segment for segment in message if isinstance(segment, bytes)]
-    if len(at_hand) < len(message) or sum(map(len, at_hand)) > most:
+    if len(at_hand) < len(message) or sum(map(len, at_hand)) > _AT_ONCE:
         return None
     return b"".join(at_hand)
 

@@ -5,19 +5,24 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 import uvloop
+from in_line import CHUNKS, LIMIT, TURNS, Line, stop, until
 
 from mailer.testing import Options, SmtpServer
+from mailer.testing.smtp_connection import Connection
 from workers.relays.relay import Relay, Tls
+from workers.smtp import runs
 from workers.smtp.connector import Connector
+from workers.smtp.pool import Pool
 from workers.smtp.timeouts import Timeouts
 
 BY_DATA = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "SIZE 52428800")
 PATIENCE = Timeouts(command=20.0, data=20.0, block=20.0, final=20.0)
+ON_BOTH_LOOPS = {"test_session.py", "test_pool.py", "test_runs.py", "test_fetching.py"}
 
 
 def pytest_asyncio_loop_factories(config, item):
     """Run what uses sockets on both loops: workers prefer uvloop, which differs at the edges."""
-    if item.path.name in {"test_session.py", "test_pool.py", "test_runs.py", "test_fetching.py"}:
+    if item.path.name in ON_BOTH_LOOPS or item.path.name.startswith("test_orders"):
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
 
@@ -56,6 +61,57 @@ def serving(connector):
                 yield server, session
             finally:
                 session.close()
+
+    return run
+
+
+@pytest.fixture
+def in_line(connector, monkeypatch):
+    """Runs a server that never takes too long, and what sends several messages at a time to it.
+
+    By default some went before, so that it is known what the server can do. In the end nothing may
+    be left.
+    """
+    monkeypatch.setattr(runs, "_SOON", 60.0)
+    monkeypatch.setattr(runs, "_LATE", 60.0)
+    monkeypatch.setattr("workers.smtp.pool._LONG_WAIT", 0.0)
+    said = []
+    take = Connection.data_received
+
+    def note(connection, data):
+        said.append((connection.number, data))
+        take(connection, data)
+
+    monkeypatch.setattr(Connection, "data_received", note)
+
+    @asynccontextmanager
+    async def run(
+        *faults, way=TURNS, warm=True, timeouts=PATIENCE, late_seconds=20.0, late=0, **relay
+    ):
+        before = asyncio.all_tasks()
+        relay = {"connections": LIMIT, "late_connections": late, **relay}
+        async with SmtpServer(Options(extensions=way.extensions)) as server:
+            pool = Pool(
+                connector(server.port, timeouts, **relay),
+                idle_seconds=30.0,
+                late_seconds=late_seconds,
+            )
+            line = Line(server, pool, said)
+            try:
+                if warm:
+                    await line.many(6 * LIMIT, "warm")
+                while warm and way is CHUNKS and pool.run < relay["connections"]:
+                    await line.many(pool.run, "warm")
+                line.forget()
+                line.faults(*faults)
+                yield line
+            finally:
+                await stop(line.orders)
+                await pool.close()
+            assert not pool.seats.taken
+            assert not pool.seats.aside
+            await until(lambda: not server.state.clients)
+            assert asyncio.all_tasks() <= before
 
     return run
 

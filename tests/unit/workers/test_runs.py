@@ -1,283 +1,110 @@
-"""Runs: several messages in one write, each with its own outcome, and none of them in doubt more
-often than one by one.
+"""Runs: several messages by BDAT in one write, where that is known to work.
+
+What holds for every way to send several messages is in test_orders.py.
 """
 
 import asyncio
-from contextlib import asynccontextmanager
 
-import attrs
 import pytest
+from in_line import CHUNKS, LIMIT, Mail, mails, names, stop, until
 
-from mailer.testing import Action, Fault, Options, SmtpServer, go_away, hang, say, slow
-from workers.outcomes.outcome import Verdict, classify
+from mailer.testing import go_away, hang, slow
+from workers.outcomes.outcome import Verdict
 from workers.smtp import runs
-from workers.smtp.pool import Pool
+from workers.smtp.orders import Orders
 from workers.smtp.runs import Runs
-from workers.smtp.timeouts import Timeouts
-from workers.smtp.transaction import Envelope, Phase
+from workers.smtp.transaction import Envelope
 
-CHUNKING = ("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SIZE 52428800", "CHUNKING")
-LIMIT = 5
-PATIENCE = Timeouts(command=20.0, data=20.0, block=20.0, final=20.0)
+ACCEPTED = Verdict.ACCEPTED
 
 
-@pytest.fixture
-def pooled(connector, monkeypatch):
-    """Runs a server that never takes too long, and a pool that has learned to give it runs."""
-    monkeypatch.setattr(runs, "_SOON", 60.0)
-    monkeypatch.setattr(runs, "_LATE", 60.0)
-
-    @asynccontextmanager
-    async def run(*, timeouts=PATIENCE, late=0, late_seconds=20.0, **relay):
-        async with SmtpServer(Options(extensions=CHUNKING)) as server:
-            connect = connector(
-                server.port, timeouts, connections=LIMIT, late_connections=late, **relay
-            )
-            pool = Pool(connect, idle_seconds=30.0, late_seconds=late_seconds)
-            try:
-                await many(pool, 6 * LIMIT, "warm")
-                server.state.received.clear()
-                server.state.commands = []
-                yield server, pool
-            finally:
-                await pool.close()
-
-    return run
+async def other(line):
+    """One more who wants a seat, as messages do that need something of their own."""
+    async with line.pool.seat(1):
+        return
 
 
-async def send(pool, name, body=b"Hello", *, slowly=0, before_final=None):
-    """Deliver one message as the workers do; its envelope tells which it is."""
-    envelope = Envelope(f"from-{name}@example.com", [f"to-{name}@example.org"])
-
-    async def build(extensions):
-        for _ in range(slowly):
-            await asyncio.sleep(0)
-        return envelope, [b"Subject: %s\r\n\r\n%s\r\n" % (name.encode(), body)]
-
-    async with pool.seat(1) as seat:
-        return await seat.transact(build, lambda: None, lambda: None, before_final)
+async def test_messages_that_are_sent_at_once_go_in_one_write_over_one_connection(in_line):
+    async with in_line(way=CHUNKS) as line:
+        assert await line.many(10 * LIMIT, "m") == [ACCEPTED] * 10 * LIMIT
+        assert line.arrived == names(10 * LIMIT, "m")
+        writes = [data for _, data in line.said]
+    assert [data.count(b" LAST\r\n") for data in writes] == [LIMIT] * 10
+    assert len({message.connection for message in line.server.state.received}) == 1
+    assert {message.turns for message in line.server.state.received} == {1}
+    assert line.server.state.breaches == []
 
 
-async def many(pool, number, prefix):
-    return await asyncio.gather(*(send(pool, f"{prefix}-{i}") for i in range(number)))
+async def test_before_each_message_of_a_run_but_the_first_the_server_is_reset(in_line):
+    """Nobody knows in what state one that was refused leaves it."""
+    async with in_line(way=CHUNKS) as line:
+        await line.many(LIMIT, "m")
+        verbs = [verb for verb in line.server.state.commands if verb in {"RSET", "MAIL"}]
+    assert verbs == ["MAIL", *["RSET", "MAIL"] * (LIMIT - 1)]
 
 
-def verdicts(transcripts):
-    return [classify(transcript, 1).judgements[0].verdict for transcript in transcripts]
-
-
-def arrived(server):
-    """Names of the messages that arrived; each has the envelope that it was given."""
-    names = []
-    for message in server.state.received:
-        name = message.data.partition(b"\r\n")[0].removeprefix(b"Subject: ").decode()
-        assert message.sender == f"from-{name}@example.com"
-        assert message.recipients == (f"to-{name}@example.org",)
-        names.append(name)
-    return names
-
-
-async def test_messages_that_are_sent_at_once_go_in_one_write_over_one_connection(pooled):
-    async with pooled() as (server, pool):
-        transcripts = await many(pool, 10 * LIMIT, "m")
-        assert sorted(arrived(server)) == sorted(f"m-{i}" for i in range(10 * LIMIT))
-    assert set(verdicts(transcripts)) == {Verdict.ACCEPTED}
-    clients = {message.connection for message in server.state.received}
-    assert len(clients) <= 2
-    assert server.state.commands.count("RSET") == 10 * (LIMIT - 1)
-    assert server.state.breaches == []
-
-
-async def test_one_message_alone_is_not_preceded_by_a_reset(pooled):
-    async with pooled() as (server, pool):
+async def test_one_message_alone_is_not_preceded_by_a_reset(in_line):
+    async with in_line(way=CHUNKS) as line:
         for i in range(5):
-            await send(pool, f"m-{i}")
-    assert "RSET" not in server.state.commands
+            assert await line.send(Mail(f"m-{i}")) == [ACCEPTED]
+        assert "RSET" not in line.server.state.commands
 
 
-@pytest.mark.parametrize("place", [0, 2, LIMIT - 1], ids=["first", "amid", "last"])
-@pytest.mark.parametrize(
-    ("at", "reply", "phase", "expected"),
-    [
-        ("mail", "451 4.7.1 later", Phase.MAIL, Verdict.DEFERRED),
-        ("mail", "550 5.7.1 not you", Phase.MAIL, Verdict.REFUSED),
-        ("rcpt", "550 5.1.1 nobody", Phase.RCPT, Verdict.REFUSED),
-        ("rcpt", "450 4.7.1 greylisted", Phase.RCPT, Verdict.DEFERRED),
-        ("dot", "554 5.7.1 spam", Phase.DOT, Verdict.REFUSED),
-    ],
-)
-async def test_a_refusal_within_a_run_is_of_one_message_only(
-    pooled, at, reply, phase, expected, place
-):
-    async with pooled() as (server, pool):
-        server.state.options.faults[:] = [say(reply, at, match=f"-m-{place}@")]
-        transcripts = await many(pool, LIMIT, "m")
-        assert transcripts[place].phase is phase
-        others = [i for i in range(LIMIT) if i != place]
-        assert arrived(server) == [f"m-{i}" for i in others]
-        # and the session is good for more
-        assert set(verdicts(await many(pool, LIMIT, "n"))) == {Verdict.ACCEPTED}
-        assert arrived(server)[len(others) :] == [f"n-{i}" for i in range(LIMIT)]
-    told = verdicts(transcripts)
-    assert told.pop(place) is expected
-    assert set(told) == {Verdict.ACCEPTED}
+async def test_what_needs_several_writes_has_a_seat_for_itself(in_line):
+    async def build(extensions):
+        envelope = Envelope("from-once@example.com", ["to-once@example.org"])
+        return envelope, [b"Subject: once\r\n\r\nHello\r\n"]
 
-
-async def test_what_comes_behind_a_421_goes_at_once_over_another_connection(pooled):
-    async with pooled() as (server, pool):
-        server.state.options.faults[:] = [attrs.evolve(go_away("mail", times=1), match="-m-2@")]
-        transcripts = await many(pool, LIMIT, "m")
-        assert sorted(arrived(server)) == [f"m-{i}" for i in range(LIMIT)]
-    assert set(verdicts(transcripts)) == {Verdict.ACCEPTED}
-
-
-async def test_a_server_that_said_421_and_stays_is_not_waited_for(pooled, monkeypatch):
-    monkeypatch.setattr("workers.smtp.channel._GOODBYE", 0.1)
-    async with pooled() as (server, pool):
-        server.state.options.faults[:] = [
-            say("421 4.3.2 Closing", "mail", match="-m-1@", times=1),
-            hang("mail", match="-m-2@", times=1),
-        ]
-        transcripts = await many(pool, LIMIT, "m")
-        assert sorted(arrived(server)) == [f"m-{i}" for i in range(LIMIT)]
-    assert set(verdicts(transcripts)) == {Verdict.ACCEPTED}
-
-
-@pytest.mark.parametrize("action", [Action.LOSE_REPLY, Action.CLOSE])
-async def test_where_a_connection_is_lost_all_that_was_not_answered_is_in_doubt(pooled, action):
-    async with pooled() as (server, pool):
-        server.state.options.faults[:] = [Fault("dot", action, match="-m-2@", times=1)]
-        transcripts = await many(pool, LIMIT, "m")
-        taken = arrived(server)
-    told = verdicts(transcripts)
-    accepted = [f"m-{i}" for i in range(LIMIT) if told[i] is Verdict.ACCEPTED]
-    assert set(accepted) <= set(taken), "none is said to have arrived that has not"
-    in_doubt = {f"m-{i}" for i in range(LIMIT)} - set(accepted)
-    assert set(taken) - set(accepted) <= in_doubt
-    assert {told[i] for i in range(LIMIT) if f"m-{i}" in in_doubt} == {Verdict.UNKNOWN}
-
-
-async def test_what_needs_several_writes_has_a_session_for_itself(pooled):
     async def committed():
         await asyncio.sleep(0)
 
-    large = b"x" * 70 + b"\r\n"
-    async with pooled() as (server, pool):
-        transcripts = await asyncio.gather(
-            send(pool, "slow", slowly=3),
-            send(pool, "large", large * 2000),
-            send(pool, "a"),
-            send(pool, "once", before_final=committed),
-            send(pool, "b"),
+    async def send_once(line):
+        async with line.pool.seat(1) as seat:
+            return await seat.transact(build, lambda: None, lambda: None, committed)
+
+    async with in_line(way=CHUNKS) as line:
+        large = Mail("large", b"\r\n".join([b"x" * 900] * 100))
+        told, once = await asyncio.gather(
+            line.send(*mails(7, "m"), large, *mails(7, "n")), send_once(line)
         )
-        assert sorted(arrived(server)) == ["a", "b", "large", "once", "slow"]
-    assert set(verdicts(transcripts)) == {Verdict.ACCEPTED}
-    (whole,) = [m for m in server.state.received if m.sender == "from-large@example.com"]
-    assert whole.data.count(large) == 2000
-    assert server.state.breaches == []
+        assert sorted(line.arrived) == sorted([*names(7, "m"), "large", *names(7, "n"), "once"])
+    assert told == [ACCEPTED] * 15
+    assert once.final.positive
+    assert line.server.state.breaches == []
 
 
-async def test_nobody_joins_a_message_of_several_writes(pooled):
-    """Though it was the first to take the session, as if for a run."""
-    async with pooled() as (server, pool):
-        large = b"\r\n".join([b"x" * 900] * 100)
-        names = ["m-0", "m-1", "m-2"]
-        transcripts = await asyncio.gather(
-            send(pool, "large", large), *(send(pool, name) for name in names)
-        )
-        assert sorted(arrived(server)) == ["large", *names]
-    assert set(verdicts(transcripts)) == {Verdict.ACCEPTED}
+async def test_a_server_that_hangs_up_behind_the_second_message_may_take_runs_all_the_same(in_line):
+    async with in_line(go_away("rset", times=2), way=CHUNKS, warm=False) as line:
+        assert await line.many(60, "m") == [ACCEPTED] * 60
+        assert sorted(line.arrived) == sorted(names(60, "m"))
+        assert "DATA" not in line.server.state.commands
+        assert line.pool.run > 1
 
 
-async def test_of_messages_large_and_small_at_random_each_arrives_as_it_is(pooled):
-    async with pooled() as (server, pool):
-        bodies = {f"m-{i}": b"y" * (90_000 if i % 7 == 3 else i) for i in range(60)}
-        transcripts = await asyncio.gather(
-            *(
-                send(pool, name, b"\r\n.\r\n".join([body[:900], b"end"]), slowly=len(name) % 3)
-                if len(body) < 900
-                else send(pool, name, b"\r\n".join([body[:900]] * 100))
-                for name, body in bodies.items()
-            )
-        )
-        assert sorted(arrived(server)) == sorted(bodies)
-    assert set(verdicts(transcripts)) == {Verdict.ACCEPTED}
+async def test_a_relay_that_leaves_messages_unanswered_gets_them_one_by_one(in_line):
+    fault = hang("dot", match="-m-0@")
+    async with in_line(fault, way=CHUNKS, late=2 * LIMIT, late_seconds=0.0) as line:
+        stuck = asyncio.create_task(line.many(LIMIT, "m"))
+        await until(lambda: fault.happened)
+        waits = asyncio.create_task(other(line))
+        await line.set_aside()
+        await waits
+        line.forget()
+        assert set(await line.many(4 * LIMIT, "n")) == {ACCEPTED}
+        assert "RSET" not in line.server.state.commands
+        stuck.cancel()
+        await asyncio.gather(stuck, return_exceptions=True)
 
 
-async def test_a_server_that_forgets_what_stands_behind_a_message_gets_no_runs(
-    connector, monkeypatch
-):
-    """It is found out by a RSET, and not by a message."""
-    monkeypatch.setattr(runs, "_SOON", 60.0)
-    monkeypatch.setattr("workers.smtp.by_chunks._PROBED", 0.2)
-    options = Options(extensions=CHUNKING, faults=[Fault("dot", Action.LOSE_REST)])
-    async with SmtpServer(options) as server:
-        pool = Pool(connector(server.port, connections=1), idle_seconds=30.0)
-        transcripts = [await send(pool, f"m-{i}") for i in range(6)]
-        await pool.close()
-    assert set(verdicts(transcripts)) == {Verdict.ACCEPTED}
-    assert arrived(server) == [f"m-{i}" for i in range(6)]
-    assert server.state.connections == 2, "the second one goes by DATA"
-
-
-async def test_a_server_that_hangs_up_behind_the_second_message_may_take_runs_all_the_same(
-    connector, monkeypatch
-):
-    monkeypatch.setattr(runs, "_SOON", 60.0)
-    options = Options(extensions=CHUNKING, faults=[go_away("rset", times=2)])
-    async with SmtpServer(options) as server:
-        server.state.commands = []
-        pool = Pool(connector(server.port, connections=1), idle_seconds=30.0)
-        transcripts = [await send(pool, f"m-{i}") for i in range(8)]
-        await pool.close()
-    assert set(verdicts(transcripts)) == {Verdict.ACCEPTED}
-    assert arrived(server) == [f"m-{i}" for i in range(8)]
-    assert "DATA" not in server.state.commands
-
-
-async def test_a_connection_gets_no_more_messages_than_its_relay_allows(pooled):
-    async with pooled(messages_per_connection=7) as (server, pool):
-        transcripts = await many(pool, 100, "m")
-        assert len(arrived(server)) == 100
-    assert set(verdicts(transcripts)) == {Verdict.ACCEPTED}
-    by_connection = [message.connection for message in server.state.received]
-    assert max(map(by_connection.count, by_connection)) <= 7
-
-
-async def test_a_server_that_turns_out_not_to_know_a_parameter_gets_none(pooled):
-    async with pooled() as (server, pool):
-        server.state.options.faults[:] = [say("555 5.5.4 SIZE?", "mail", times=LIMIT)]
-        transcripts = await many(pool, LIMIT, "m")
-        assert sorted(arrived(server)) == [f"m-{i}" for i in range(LIMIT)]
-    assert set(verdicts(transcripts)) == {Verdict.ACCEPTED}
-
-
-async def test_a_relay_that_leaves_messages_unanswered_gets_them_one_by_one(pooled):
-    async with pooled(late=LIMIT, late_seconds=0.0) as (server, pool):
-        server.state.options.faults[:] = [hang("dot", match="-m-0@")]
-        sending = asyncio.create_task(many(pool, 4 * LIMIT, "m"))
-        while not pool.seats.aside:
-            await asyncio.sleep(0.01)
-            pool.set_aside_late()
-        while len(server.state.received) < 3 * LIMIT:
-            await asyncio.sleep(0.01)
-        names = arrived(server)
-        assert len(names) == len(set(names))
-        server.state.commands.clear()
-        await many(pool, LIMIT, "n")
-        assert "RSET" not in server.state.commands
-        sending.cancel()
-
-
-async def test_a_run_that_is_canceled_leaves_no_session_behind(pooled):
-    async with pooled() as (server, pool):
-        server.state.options.faults[:] = [slow(20, at="dot", match="-m-")]
-        sending = asyncio.create_task(many(pool, LIMIT, "m"))
-        while not any(seat.waits for seat in pool.seats.taken):
-            await asyncio.sleep(0.01)
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
-        assert set(verdicts(await many(pool, LIMIT, "n"))) == {Verdict.ACCEPTED}
+async def test_a_run_that_is_canceled_leaves_no_session_behind(in_line):
+    fault = slow(20, at="dot", match="-m-")
+    async with in_line(fault, way=CHUNKS) as line:
+        told = [line.add(mail) for mail in mails(LIMIT, "m")]
+        await until(lambda: fault.happened)
+        await stop(line.orders)
+        assert not any(result.done() for result in told)
+        others = Orders(line.pool, 1)
+        assert await line.send(*mails(LIMIT, "n"), orders=others) == [ACCEPTED] * LIMIT
 
 
 # how long they are

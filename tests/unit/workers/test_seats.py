@@ -12,7 +12,7 @@ from workers.smtp.seats import Seats
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("arrive"), st.integers(0, 2)),
-        st.tuples(st.sampled_from(["end", "cancel", "set aside"]), st.integers(0, 50)),
+        st.tuples(st.sampled_from(["end", "cancel", "set aside", "more"]), st.integers(0, 50)),
         st.tuples(st.sampled_from(["cancel the called", "narrow", "widen", "breathe"]), st.just(0)),
     ),
     max_size=80,
@@ -63,8 +63,9 @@ class World:
                 for who in self.called:  # before they know of it
                     self.tasks[who].cancel()
             case "set aside" if self.seats.taken:
-                some = min(1 + value % 3, self.seats.spare)
-                self.seats.set_aside(sorted(self.seats.taken)[:some])
+                self.set_aside(sorted(self.seats.taken)[value % 2 :][: 1 + value % 3])
+            case "more" if self.holders:
+                self.take_more(self.holders[value % len(self.holders)], value % 7 - 1)
             case "narrow":
                 self.seats.narrow()
             case "widen":
@@ -78,6 +79,29 @@ class World:
     def holders(self):
         return sorted(self.seats.taken | self.seats.aside)
 
+    def take_more(self, who, most):
+        """Take further seats; whoever waits comes first."""
+        taken, had = sum(self.seats.taken.values()), self.seats.taken.get(who, 0)
+        number = self.seats.more(who, most)
+        assert 0 <= number <= max(0, most)
+        assert self.seats.taken.get(who, 0) == had + number
+        assert not (number and self.line), "those who wait come first"
+        if number < most:
+            assert not self.seats._has_room(), "it gets all that are free"
+        assert sum(self.seats.taken.values()) == taken + number
+
+    def set_aside(self, holders):
+        """Set aside what they have, as far as there are seats in place of theirs."""
+        taken, aside, spare = dict(self.seats.taken), dict(self.seats.aside), self.seats.spare
+        before = {who: taken[who] + aside.get(who, 0) for who in holders}
+        self.seats.set_aside(holders)
+        moved = min(spare, sum(taken[who] for who in holders))
+        assert sum(self.seats.aside.values()) == sum(aside.values()) + moved
+        after = {
+            who: self.seats.taken.get(who, 0) + self.seats.aside.get(who, 0) for who in holders
+        }
+        assert after == before, "each has as many as before"
+
     @property
     def alive(self):
         return [who for who, task in self.tasks.items() if not task.done()]
@@ -89,13 +113,14 @@ class World:
         self.called = admitted
         for who in admitted:
             del self.line[who]
-        assert not taken & aside
-        assert len(taken) <= self.number
-        assert len(taken) + len(aside) <= self.number + self.more
+        in_use, set_aside = sum(taken.values()), sum(aside.values())
+        assert min([1, *taken.values(), *aside.values()]) == 1, "who has no seat is not named"
+        assert in_use <= self.number
+        assert in_use + set_aside <= self.number + self.more
         assert self.seats.wanted is bool(self.line)
         if self.line:
             assert not self.seats._has_room(), "nobody waits for a seat that is free"
-            assert len(taken) == self.number or aside, "without late ones all have their turns"
+            assert in_use == self.number or aside, "without late ones all have their turns"
 
     async def end(self):
         """Let everybody leave, and see that nobody waits in vain."""
@@ -142,6 +167,31 @@ def test_where_there_is_less_room_there_is_one_seat_less_but_never_less_than_usu
     assert len(seats.taken) + len(seats.aside) == left
     seats.widen()
     assert seats.spare == 6 - left
+
+
+def test_a_holder_of_several_is_set_aside_as_far_as_there_is_room():
+    seats = Seats(4, 3)
+    assert seats.take("a")
+    assert seats.more("a", 9) == 3
+    assert not seats.take("b")
+    seats.set_aside(["a"])
+    assert (seats.taken, seats.aside) == ({"a": 1}, {"a": 3})
+    assert seats.more("b", 9) == 3
+    seats.leave("a")
+    assert seats.spare == 4
+    assert seats.more("b", 9) == 1
+
+
+async def test_who_gives_back_several_lets_as_many_in():
+    seats = Seats(3, 0)
+    assert seats.take("a")
+    assert seats.more("a", 2) == 2
+    turns = [asyncio.create_task(seats.turn(who, 1)) for who in "bcde"]
+    await asyncio.sleep(0)
+    seats.leave("a")
+    assert [*seats.taken] == ["b", "c", "d"]
+    seats.leave("b")
+    await asyncio.gather(*turns)
 
 
 @given(number=st.integers(1, 4), more=st.integers(0, 4), steps=STEPS)
