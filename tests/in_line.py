@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
+import pytest
+
 from mailer.testing import SmtpServer
 from workers.outcomes.outcome import Verdict, classify
 from workers.smtp.connector import RelayFault
@@ -32,6 +34,9 @@ class Way(NamedTuple):
 CHUNKS = Way("by chunks", ("PIPELINING", "CHUNKING", *_USUAL), LIMIT)
 TURNS = Way("by turns", ("PIPELINING", *_USUAL), 1)
 PLAIN = Way("plain", _USUAL, 1)
+_WAYS = [CHUNKS, TURNS, PLAIN]
+each_way = pytest.mark.parametrize("way", _WAYS, ids=[way.name for way in _WAYS])
+each_place = pytest.mark.parametrize("place", [0, 2, LIMIT - 1], ids=["first", "amid", "last"])
 
 
 class Mail:

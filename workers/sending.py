@@ -103,14 +103,13 @@ class Sender:
             if self.hooks:
                 job, message = await self.hooks.apply(parcel.job, message, parcel.recipients)
                 parcel = msgspec.structs.replace(parcel, job=job)
-            outcome = await self._in_turn(parcel, message, batch)
+            return await self._in_turn(parcel, message, batch)
         except (AttachmentUnreachable, HookFailed) as error:
             return postponed(str(error), number)
         except StoreUnavailable:  # an OSError too, but none of the attachment's
             raise
         except OSError as error:
             return postponed(f"an attachment can't be read now: {error.strerror}", number)
-        return outcome
 
     async def _in_turn(self, parcel: Parcel, message: Message, batch: Batch) -> Outcome | Hold:
         limits = self.limits.of(parcel.relay, parcel.limit, self.limiter.paces)

@@ -29,7 +29,7 @@ _PROBED = 5.0  # seconds after the message before
 
 
 class ByData:
-    """Sends messages by DATA over one session; nobody else may hold it meanwhile."""
+    """Sends messages by DATA over one session."""
 
     def __init__(self, channel: Channel, offers: Offers, timeouts: Timeouts, *, lmtp: bool) -> None:
         self._channel = channel

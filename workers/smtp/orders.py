@@ -117,12 +117,12 @@ class Orders:
         except RelayFault as fault:
             await first.end(fault)
             return
-        except BaseException as error:
-            if not isinstance(error, Exception):
-                first.hand_back()
-                raise
+        except Exception as error:  # noqa: BLE001 - a fault of ours
             first.fail(error)
             return
+        except BaseException:
+            first.hand_back()
+            raise
         run = _Run(seat, session, first, self._take(self._number(seat, session) - 1))
         self._runs.add(run)
         seat.on_long_wait = lambda late: self._put_back(run.not_begun(announced=late))

@@ -121,7 +121,7 @@ class Session:
         """Run one mail transaction. Never raises for what the server does; see the transcript.
 
         What reading a segment, ``before_final`` or ``look`` raises comes through. The server has no
-        complete message then, and the session is over. Nobody else may hold it.
+        complete message then, and the session is over.
 
         Args:
             before_final: awaited before the last octets of the message leave.

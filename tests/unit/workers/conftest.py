@@ -66,7 +66,20 @@ def serving(connector):
 
 
 @pytest.fixture
-def in_line(connector, monkeypatch):
+def said(monkeypatch):
+    """What comes to a server at once: the number of its connection, and the octets."""
+    pieces, take = [], Connection.data_received
+
+    def note(connection, data):
+        pieces.append((connection.number, data))
+        take(connection, data)
+
+    monkeypatch.setattr(Connection, "data_received", note)
+    return pieces
+
+
+@pytest.fixture
+def in_line(connector, monkeypatch, said):
     """Runs a server that never takes too long, and what sends several messages at a time to it.
 
     By default some went before, so that it is known what the server can do. In the end nothing may
@@ -75,14 +88,6 @@ def in_line(connector, monkeypatch):
     monkeypatch.setattr(runs, "_SOON", 60.0)
     monkeypatch.setattr(runs, "_LATE", 60.0)
     monkeypatch.setattr("workers.smtp.pool._LONG_WAIT", 0.0)
-    said = []
-    take = Connection.data_received
-
-    def note(connection, data):
-        said.append((connection.number, data))
-        take(connection, data)
-
-    monkeypatch.setattr(Connection, "data_received", note)
 
     @asynccontextmanager
     async def run(

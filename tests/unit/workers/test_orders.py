@@ -4,10 +4,9 @@ import asyncio
 from collections import Counter
 
 import pytest
-from in_line import CHUNKS, LIMIT, PLAIN, TURNS, Mail, mails, names, stop, until
+from in_line import CHUNKS, LIMIT, TURNS, Mail, each_way, mails, names, stop, until
 
 from mailer.testing import Action, Fault, Options, SmtpServer, hang, say
-from mailer.testing.smtp_connection import Connection
 from workers.outcomes.outcome import Verdict
 from workers.smtp.orders import Orders
 from workers.smtp.session import Letter
@@ -15,8 +14,6 @@ from workers.smtp.timeouts import Timeouts
 from workers.smtp.transaction import Envelope
 
 ACCEPTED, DEFERRED, REFUSED = Verdict.ACCEPTED, Verdict.DEFERRED, Verdict.REFUSED
-WAYS = [CHUNKS, TURNS, PLAIN]
-each_way = pytest.mark.parametrize("way", WAYS, ids=[way.name for way in WAYS])
 IN_ONE_WRITE = b"\r\n.\r\nMAIL FROM:"
 
 
@@ -246,16 +243,9 @@ async def test_the_urgent_go_before_those_that_wait_longer(in_line, way):
 
 @pytest.mark.parametrize("recipients", [1, 2])
 async def test_by_lmtp_nothing_follows_a_message_for_several_recipients(
-    connector, monkeypatch, recipients
+    connector, said, recipients
 ):
     """It has a reply for each: a missing one could not be told from the next message's."""
-    said, take = [], Connection.data_received
-
-    def note(connection, data):
-        said.append(data)
-        take(connection, data)
-
-    monkeypatch.setattr(Connection, "data_received", note)
     envelope = Envelope("from@example.com", [f"to-{i}@example.org" for i in range(recipients)])
     letters = [Letter(envelope, b"Subject: hi\r\n\r\nHello\r\n")] * 4
     async with SmtpServer(Options(lmtp=True, extensions=TURNS.extensions)) as server:
@@ -268,5 +258,5 @@ async def test_by_lmtp_nothing_follows_a_message_for_several_recipients(
         await session.transact_all(letters, 4, heard)
         await session.quit()
     assert [len(transcript.finals) for transcript in transcripts] == [recipients] * 4
-    followed = [data for data in said if b"\r\n.\r\nMAIL" in data]
+    followed = [data for _, data in said if b"\r\n.\r\nMAIL" in data]
     assert bool(followed) is (recipients == 1)

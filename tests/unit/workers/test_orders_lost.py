@@ -6,7 +6,7 @@ from collections import Counter
 
 import attrs
 import pytest
-from in_line import CHUNKS, LIMIT, PLAIN, TURNS, Mail, mails, names, until
+from in_line import CHUNKS, LIMIT, PLAIN, TURNS, Mail, each_place, each_way, mails, names, until
 
 from mailer.testing import Action, Fault, go_away, hang, say, slow
 from workers.outcomes.outcome import Verdict
@@ -14,9 +14,6 @@ from workers.smtp.connector import RelayFault
 
 ACCEPTED, DEFERRED, REFUSED = Verdict.ACCEPTED, Verdict.DEFERRED, Verdict.REFUSED
 UNKNOWN, UNTRIED = Verdict.UNKNOWN, Verdict.UNTRIED
-WAYS = [CHUNKS, TURNS, PLAIN]
-each_way = pytest.mark.parametrize("way", WAYS, ids=[way.name for way in WAYS])
-each_place = pytest.mark.parametrize("place", [0, 2, LIMIT - 1], ids=["first", "amid", "last"])
 
 
 @each_way

@@ -3,15 +3,22 @@
 import asyncio
 
 import pytest
-from in_line import CHUNKS, HANDED_BACK, LIMIT, PLAIN, TURNS, mails, names, stop, until
+from in_line import (
+    CHUNKS,
+    HANDED_BACK,
+    LIMIT,
+    each_place,
+    each_way,
+    mails,
+    names,
+    stop,
+    until,
+)
 
 from mailer.testing import hang
 from workers.outcomes.outcome import Verdict
 
 ACCEPTED = Verdict.ACCEPTED
-WAYS = [CHUNKS, TURNS, PLAIN]
-each_way = pytest.mark.parametrize("way", WAYS, ids=[way.name for way in WAYS])
-each_place = pytest.mark.parametrize("place", [0, 2, LIMIT - 1], ids=["first", "amid", "last"])
 
 
 class Odd(Exception):
