@@ -121,7 +121,7 @@ def _mailbox(name: str, value: str, *, utf8: bool) -> str:
 
 def _refuse_controls(name: str, value: str) -> None:
     """Keep one field from becoming two, whatever let the value come this far."""
-    if match := FORBIDDEN_IN_HEADERS.search(value):
+    if not value.isprintable() and (match := FORBIDDEN_IN_HEADERS.search(value)):
         raise CannotBuild(f"the header {name} has the control character {match[0]!a} in it")
 
 

@@ -15,14 +15,17 @@ class Answer:
     Attributes:
         replies: those that came.
         is_whole: whether no more of them will.
+        asked_at: since when somebody waits for them, or None.
+        bound: for how many seconds at most.
     """
 
-    __slots__ = ("_wanted", "_whole", "asked_at", "is_whole", "replies")
+    __slots__ = ("_wanted", "_whole", "asked_at", "bound", "is_whole", "replies")
 
     def __init__(self, wanted: int) -> None:
         self.replies: list[Reply] = []
         self.is_whole = False
         self.asked_at: float | None = None
+        self.bound = 0.0
         self._wanted = wanted
         self._whole: asyncio.Future[None] | None = None
 
@@ -38,9 +41,9 @@ class Answer:
         if self._whole and not self._whole.done():
             self._whole.set_result(None)
 
-    def whole(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+    def whole(self, loop: asyncio.AbstractEventLoop, bound: float) -> asyncio.Future[None]:
         """Begin to wait; the future is done when no more of them will come."""
-        self.asked_at = loop.time()
+        self.asked_at, self.bound = loop.time(), bound
         self._whole = loop.create_future()
         return self._whole
 
@@ -69,6 +72,7 @@ class Channel(asyncio.Protocol):
         self._heard_at = self._loop.time()
         self._writable = asyncio.Event()
         self._writable.set()
+        self._timer: asyncio.TimerHandle | None = None
         transport.set_protocol(self)
 
     @property
@@ -122,11 +126,9 @@ class Channel(asyncio.Protocol):
     async def read(self, answer: Answer, timeout: float) -> list[Reply]:  # noqa: ASYNC109 - see ask
         """Wait for an answer; it is shorter where the session breaks off, or takes too long."""
         if not answer.is_whole:
-            timer = self._loop.call_later(timeout, self._give_up, timeout)
-            try:
-                await answer.whole(self._loop)
-            finally:
-                timer.cancel()
+            whole = answer.whole(self._loop, timeout)
+            self._watch(timeout)
+            await whole
             waited = self._heard_at - (answer.asked_at or self._heard_at)
             self.longest_wait = max(self.longest_wait, waited)
         return answer.replies
@@ -150,6 +152,9 @@ class Channel(asyncio.Protocol):
         if self.failure is None:
             self.failure = reason
             self._transport.abort()
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
         self._writable.set()
         while self._answers:
             self._answers.popleft().end()
@@ -160,9 +165,26 @@ class Channel(asyncio.Protocol):
         self.failure = self.failure or "closed"
         self._transport.close()
 
-    def _give_up(self, timeout: float) -> None:
-        self.is_overdue = self.failure is None
-        self.fail(f"no reply within {timeout:g} s")
+    def _watch(self, seconds: float) -> None:
+        """Look after that time whether an answer is overdue; one timer is enough for many."""
+        at = self._loop.time() + seconds
+        if self._timer is None or at < self._timer.when():
+            if self._timer:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(at, self._give_up)
+
+    def _give_up(self) -> None:
+        """End it if an answer is overdue, else look again when the next one would be."""
+        self._timer = None
+        awaited = [each for each in self._answers if each.asked_at is not None]
+        if not awaited:
+            return
+        first = min(awaited, key=_due)
+        if (left := _due(first) - self._loop.time()) > 0:
+            self._watch(left)
+        else:
+            self.is_overdue = self.failure is None
+            self.fail(f"no reply within {first.bound:g} s")
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
@@ -202,3 +224,8 @@ class Channel(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The transport has room again."""
         self._writable.set()
+
+
+def _due(answer: Answer) -> float:
+    """Tell when an answer that is waited for is overdue."""
+    return (answer.asked_at or 0.0) + answer.bound

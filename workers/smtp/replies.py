@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from operator import attrgetter
 
 import msgspec
 
@@ -56,22 +55,28 @@ class Reply(msgspec.Struct, frozen=True):
         return f"{code} {self.text}" if self.text else code
 
 
-_POSITIVE, _INTERMEDIATE = attrgetter("positive"), attrgetter("intermediate")
-
-
 def any_positive(replies: Sequence[Reply]) -> bool:
     """Whether the server agreed to some of what was said."""
-    return any(map(_POSITIVE, replies))
+    for reply in replies:  # noqa: SIM110 - a generator takes longer than one or two replies
+        if 200 <= reply.code < 300:
+            return True
+    return False
 
 
 def all_positive(replies: Sequence[Reply]) -> bool:
     """Whether the server agreed to all that was said."""
-    return all(map(_POSITIVE, replies))
+    for reply in replies:  # noqa: SIM110 - likewise
+        if not 200 <= reply.code < 300:
+            return False
+    return True
 
 
 def any_intermediate(replies: Sequence[Reply]) -> bool:
     """Whether the server waits for the rest of something."""
-    return any(map(_INTERMEDIATE, replies))
+    for reply in replies:  # noqa: SIM110 - likewise
+        if 300 <= reply.code < 400:
+            return True
+    return False
 
 
 class ReplyParser:
@@ -88,8 +93,11 @@ class ReplyParser:
             MalformedReply: the stream can't be read any further.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            if reply := self._take(line.rstrip(b"\r")):
+        for ended in lines:
+            line = ended.rstrip(b"\r")
+            if line[3:4] != b"-" and not self._lines and len(line) <= MAX_LINE:
+                yield _reply(line)
+            elif reply := self._take(line):
                 yield reply
         if len(self._rest) > MAX_LINE:
             raise MalformedReply(f"a line of the reply is over {MAX_LINE} bytes long")
@@ -97,8 +105,6 @@ class ReplyParser:
     def _take(self, line: bytes) -> Reply | None:
         if len(line) > MAX_LINE:
             raise MalformedReply(f"a line of the reply is over {MAX_LINE} bytes long")
-        if line[3:4] != b"-" and not self._lines:
-            return _reply(line)
         code, text = _cut(line)
         self._lines.append(text)
         if line[3:4] == b"-":
