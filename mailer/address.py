@@ -53,7 +53,7 @@ class Address(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             raise InvalidEmail("address", "and its display name are texts")
         if reason := _fault(self.email):
             raise InvalidEmail("address", f"{_shown(self.email)} {reason}")
-        if forbidden_in_headers(self.name):
+        if self.name and forbidden_in_headers(self.name):
             raise InvalidEmail(
                 "address", f"the display name {_shown(self.name)} has a control character in it"
             )

@@ -22,6 +22,7 @@ from mailer.settings import Settings
 from mailer.steps import Ahead, Answers, Call, Pause, Reading, Step, Together
 from mailer.store.events import Event
 from mailer.store.limits import Pace
+from mailer.store.operation import Operation
 from mailer.store.relays import RelayPause
 from mailer.store.runners import AsyncRunner
 from mailer.store.suppressions import Suppression
@@ -236,6 +237,8 @@ class AsyncMailer:
 
     async def _done(self, step: Step) -> Any:
         match step:
+            case Operation():
+                return await self._runner.run(step)
             case Together():
                 return await self._runner.run_many(step.operations)
             case Pause():
@@ -247,5 +250,3 @@ class AsyncMailer:
                 return await step.to
             case Reading():
                 return await asyncio.to_thread(step.work)
-            case _:
-                return await self._runner.run(step)

@@ -111,8 +111,7 @@ def body(value: str | None) -> str | None:
         raise InvalidEmail(
             "", f"can't be encoded: a lone surrogate at character {error.start}"
         ) from None
-    plain: str = exact(value)
-    return plain
+    return value if type(value) is str else exact(value)
 
 
 def moment(value: datetime | None) -> datetime | None:

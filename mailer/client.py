@@ -24,6 +24,7 @@ from mailer.settings import Settings
 from mailer.steps import Ahead, Answers, Call, Pause, Reading, Step, Together
 from mailer.store.events import Event
 from mailer.store.limits import Pace
+from mailer.store.operation import Operation
 from mailer.store.relays import RelayPause
 from mailer.store.runners import SyncRunner
 from mailer.store.suppressions import Suppression
@@ -378,6 +379,8 @@ class Mailer:
 
     def _done(self, step: Step) -> Any:
         match step:
+            case Operation():
+                return self._runner.run(step)
             case Together():
                 return self._runner.run_many(step.operations)
             case Pause():
@@ -389,8 +392,6 @@ class Mailer:
                 return self._runner.answers(step.to)
             case Reading():
                 return step.work()
-            case _:
-                return self._runner.run(step)
 
 
 def settings_with(redis_url: str | None, settings: Settings | None) -> Settings:

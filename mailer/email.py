@@ -85,7 +85,7 @@ class Email:
     bcc: tuple[Address | Group, ...] = attrs.field(default=(), converter=checks.mailboxes)
     reply_to: tuple[Address | Group, ...] = attrs.field(default=(), converter=checks.mailboxes)
     sender: Address | None = attrs.field(default=None, converter=checks.optional_sender)
-    subject: str = attrs.field(default="", converter=header_checks.header_text)
+    subject: str = attrs.field(default="", converter=header_checks.header_value)
     text: str | None = attrs.field(default=None, repr=False, converter=checks.body)
     html: str | None = attrs.field(default=None, repr=False, converter=checks.body)
     text_from_html: bool = attrs.field(default=False, converter=checks.flag)

@@ -41,11 +41,6 @@ def exact(value: Any) -> Any:
     return str.__str__(value) if type(value) is not str and isinstance(value, str) else value
 
 
-def header_text(value: str) -> str:
-    """Accept a text that can stand in a header."""
-    return header_value(value)
-
-
 def header_value(value: Any, name: str = "") -> str:
     """Accept a text without anything that ends a header, or does so to some parser."""
     if not isinstance(value, str):
@@ -54,8 +49,7 @@ def header_value(value: Any, name: str = "") -> str:
         raise InvalidEmail(name, f"is over {_MAX_HEADER_CHARACTERS} characters long")
     if found := forbidden_in_headers(value):
         raise InvalidEmail(name, f"has the control character {found!a} in it")
-    plain: str = exact(value)
-    return plain
+    return value if type(value) is str else exact(value)
 
 
 def headers(value: Mapping[str, str]) -> Mapping[str, str]:

@@ -44,7 +44,7 @@ class Outgoing:
     tries: int
     tags: tuple[str, ...]
     metadata: Mapping[str, Any] = attrs.field(repr=False)
-    subject: str = attrs.field(repr=False, converter=header_checks.header_text)
+    subject: str = attrs.field(repr=False, converter=header_checks.header_value)
     text: str | None = attrs.field(repr=False, converter=checks.body)
     html: str | None = attrs.field(repr=False, converter=checks.body)
     headers: Mapping[str, str] = attrs.field(repr=False, converter=header_checks.headers)

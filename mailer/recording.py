@@ -37,11 +37,16 @@ class Recording:
 
     def enqueue(self, email: Email, durable: bool | None) -> Call[Receipt]:
         """See `Mailer.enqueue`."""
-        yield from self.prepare(durable)
+        durable = self._is_durable(durable)
+        if durable:
+            yield from self.prepare(durable)
         job = self._new_job(email)
         if isinstance(job, Reading):
             job = yield job
-        receipts = yield from self._record(Portion([job], durable))
+        if durable or job.blobs:
+            receipts = yield from self._record(Portion([job], durable))
+        else:  # as most are: there is nothing to upload, and nothing to wait for
+            receipts = yield self._jobs.enqueue([job])
         return receipts[0]
 
     def enqueue_many(

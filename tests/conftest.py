@@ -11,6 +11,7 @@ import fakeredis
 import hypothesis
 import pytest
 import redis
+from fake_link import fake_runner
 
 from mailer.email import Email
 from mailer.enqueueing import new_job
@@ -18,7 +19,6 @@ from mailer.job import Attempt, Decision, Job, JobState, Recipient, RecipientSta
 from mailer.loading import load_settings
 from mailer.store.agenda import ENDED, Agenda, Assignment, Result
 from mailer.store.blobs import Blobs
-from mailer.store.connections import Connections
 from mailer.store.jobs import Jobs
 from mailer.store.keys import LANES, Keys, batch_of
 from mailer.store.new_jobs import NewJob
@@ -234,11 +234,6 @@ class Store:
 assert len(LANES) == 3, "assert_consistent counts on three lanes"
 
 
-def sync_runner(client: redis.Redis) -> SyncRunner:
-    """Run operations on connections to the server of ``client``."""
-    return SyncRunner(Connections(client.connection_pool.make_connection, 5), 5)
-
-
 def store_on(
     raw: redis.Redis, runner: SyncRunner | AsyncRunner, prefix: str, idempotency_seconds: int = 3600
 ) -> Store:
@@ -251,7 +246,7 @@ def store_on(
 def fake_store(key_prefix: str) -> Store:
     """The store over fakeredis, run synchronously."""
     client = fakeredis.FakeRedis()
-    return store_on(client, sync_runner(client), key_prefix)
+    return store_on(client, fake_runner(client), key_prefix)
 
 
 @pytest.fixture
@@ -290,7 +285,7 @@ async def store(
         server = fakeredis.FakeServer()
         raw: redis.Redis = fakeredis.FakeRedis(server=server)
         runner = (
-            sync_runner(fakeredis.FakeRedis(server=server))
+            fake_runner(fakeredis.FakeRedis(server=server))
             if runner_kind == "sync"
             else AsyncRunner(fakeredis.FakeAsyncRedis(server=server, max_connections=500), 5)
         )

@@ -9,9 +9,8 @@ that does not answer in time is not asked twice.
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-import msgspec
 import redis
 import redis.asyncio
 from redis.backoff import NoBackoff
@@ -20,20 +19,10 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 from mailer.errors import InvalidSetting, QueueFull, StoreUnavailable
 from mailer.store.connections import MOST, Connections, Sent, Words, packed
 from mailer.store.lines import Line
+from mailer.store.link import Link
 from mailer.store.operation import Argument, Operation
 
 T = TypeVar("T")
-
-
-class SentOperations(msgspec.Struct, Generic[T], frozen=True):
-    """Operations under way, of a `SyncRunner`."""
-
-    operations: Sequence[Operation[T]]
-    sent: Sent
-
-    def cancel(self) -> None:
-        """Wait for no answer; nobody knows then what came of them."""
-        self.sent.cancel()
 
 
 class SyncRunner:
@@ -48,8 +37,11 @@ class SyncRunner:
         """Prepare connections to ``url``; none is made before the first operation."""
         retry = redis.retry.Retry(NoBackoff(), 1, (redis.exceptions.ConnectionError,))
         pool = _pool(redis.ConnectionPool.from_url, url, retry, timeout)
-        # the pool is asked for none: it counts what was ever made, a parent's before a fork as well
-        make = partial(pool.connection_class, **pool.connection_kwargs)
+
+        def make() -> Link:
+            # not by the pool: it counts what was ever made, a parent's before a fork as well
+            return Link(pool.connection_class(**pool.connection_kwargs))
+
         return cls(Connections(make, timeout), timeout)
 
     def run(self, operation: Operation[T]) -> T:
@@ -60,26 +52,24 @@ class SyncRunner:
         """Run operations in one round trip, on one connection (they are not atomic together)."""
         return self.answers(self.send(operations))
 
-    def send(self, operations: Sequence[Operation[T]]) -> SentOperations[T]:
+    def send(self, operations: Sequence[Operation[T]]) -> Sent[T]:
         """Send operations, as `run_many`, and do not wait for `answers`."""
         try:
-            commands = [operation.words for operation in operations]
-            return SentOperations(operations, self._connections.send(commands))
+            return Sent(operations, self._connections)
         except _THEIRS as error:
             raise _ours(error, self.timeout) from error
 
-    def answers(self, under_way: SentOperations[T]) -> list[T]:
+    def answers(self, sent: Sent[T]) -> list[T]:
         """Wait for the answers to what was sent."""
-        operations = under_way.operations
         try:
             try:
-                replies = _without_errors(under_way.sent.replies())
+                replies = _without_errors(sent.replies())
             except NoScriptError:
-                again = self._connections.send([each.full_words for each in operations])
+                again = Sent(sent.operations, self._connections, in_full=True)
                 replies = _without_errors(again.replies())
         except _THEIRS as error:
             raise _ours(error, self.timeout) from error
-        return [operation.parse(r) for operation, r in zip(operations, replies, strict=True)]
+        return [operation.parse(r) for operation, r in zip(sent.operations, replies, strict=True)]
 
     def close(self) -> None:
         """Close every connection."""

@@ -1,6 +1,7 @@
 """A slow link to a server: what is said takes its time, and how often it is awaited is counted."""
 
 import asyncio
+import ssl
 import threading
 from types import TracebackType
 from typing import Self
@@ -18,18 +19,22 @@ class SlowLink:
             first of a protocol in which the client speaks first.
     """
 
-    def __init__(self, target: int, round_trip: float = 0.0) -> None:
+    def __init__(
+        self, target: int, round_trip: float = 0.0, tls: ssl.SSLContext | None = None
+    ) -> None:
         """Make a link.
 
         Args:
             target: the server's port.
             round_trip: seconds that a word and its answer are under way.
+            tls: of the side that clients meet; the server is spoken to in plain text.
         """
         self.port = 0
         self.connections = 0
         self.turns = 0
         self._target = target
         self._delay = round_trip / 2
+        self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._open: set[asyncio.Task[None]] = set()
@@ -51,7 +56,7 @@ class SlowLink:
         self._loop.close()
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:

@@ -20,6 +20,7 @@ import fakeredis
 import hypothesis.strategies as st
 import msgspec
 import pytest
+from fake_link import fake_runner
 from fakeredis.commands_mixins import server_mixin
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
@@ -47,12 +48,10 @@ from mailer.store.agenda import (
     Recorded,
     Result,
 )
-from mailer.store.connections import Connections
 from mailer.store.events import Events
 from mailer.store.jobs import Jobs
 from mailer.store.keys import LANES, Keys
 from mailer.store.new_jobs import NewJob
-from mailer.store.runners import SyncRunner
 from mailer.store.suppressions import Suppressions
 
 SETTINGS = load_settings(redis_url="redis://nowhere.invalid")
@@ -117,7 +116,7 @@ class Protocol(RuleBasedStateMachine):
         self.now = START_MS
         server_mixin.time = SimpleNamespace(time=lambda: self.now / 1000)
         self.raw = fakeredis.FakeRedis()
-        self.runner = SyncRunner(Connections(self.raw.connection_pool.make_connection, 5), 5)
+        self.runner = fake_runner(self.raw)
         keys = Keys("p")
         self.keys, self.jobs, self.agenda = keys, Jobs(keys, idempotency_seconds=9), Agenda(keys)
         self.suppressions = Suppressions(keys)

@@ -13,6 +13,8 @@ _SUPERSEDE = "tests/integration/test_store_supersede.py::"
 _SENT = "tests/integration/test_store_sent.py::"
 _EVENTS = "tests/integration/test_events.py::"
 _LINES = "tests/integration/test_lines.py::"
+_LINK = "tests/unit/test_link.py::"
+_TROUBLES = "tests/integration/test_client.py::TestServerTroubles::"
 _LOST = f"{_WORKERS}TestLostAttempts::"
 
 STEPS = (
@@ -204,5 +206,21 @@ STEPS = (
         "                awaited = next(a for a in self._awaited if not a.done())\n"
         "                self._awaited.remove(awaited)\n",
         (f"{_LINES}test_the_answer_to_one_who_gave_up_is_given_to_nobody_else",),
+    ),
+    Step(
+        "threads: a connection of which an answer is outstanding is closed",
+        "the next call would take that answer for its own: an email would pass for recorded",
+        "mailer/store/connections.py",
+        "        if self._link:\n            self._link.close()\n",
+        "        if self._link:\n",
+        (f"{_TROUBLES}test_after_a_freeze_every_answer_belongs_to_its_question[Mailer]",),
+    ),
+    Step(
+        "threads: what was half read of a connection that is closed is forgotten",
+        "its rest would be taken from the answer to the next call",
+        "mailer/store/link.py",
+        "        self._reader = Reader(\n",
+        "        self._reader = getattr(self, '_reader', None) or Reader(\n",
+        (f"{_LINK}TestFaults::test_after_it_was_closed_no_old_reply_is_read",),
     ),
 )
