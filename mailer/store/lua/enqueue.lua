@@ -27,7 +27,7 @@
 -- include pieces
 -- include suppression
 -- include event
-local ROOM_MS = 100  -- for so long Redis is not asked again what it uses: that costs half an enqueue
+local ROOM_MS = 50  -- for so long Redis is not asked again what it uses: that costs half an enqueue
 local MUCH = 65536  -- bytes in one call, from which on it is asked all the same
 local LANES = { 'high', 'normal', 'low' }
 local TAG = string.match(KEYS[1], '^{.-}')
