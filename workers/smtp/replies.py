@@ -94,17 +94,15 @@ class ReplyParser:
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
         for ended in lines:
-            line = ended.rstrip(b"\r")
-            if line[3:4] != b"-" and not self._lines and len(line) <= MAX_LINE:
+            line = _bounded(ended.rstrip(b"\r"))
+            if line[3:4] != b"-" and not self._lines:
                 yield _reply(line)
             elif reply := self._take(line):
                 yield reply
-        if len(self._rest) > MAX_LINE:
-            raise MalformedReply(f"a line of the reply is over {MAX_LINE} bytes long")
+        _bounded(self._rest)
 
     def _take(self, line: bytes) -> Reply | None:
-        if len(line) > MAX_LINE:
-            raise MalformedReply(f"a line of the reply is over {MAX_LINE} bytes long")
+        """Take a line of a reply that has several."""
         code, text = _cut(line)
         self._lines.append(text)
         if line[3:4] == b"-":
@@ -113,6 +111,13 @@ class ReplyParser:
             return None
         text_of_all, self._lines = " ".join(self._lines), []
         return Reply.of(code, text_of_all)
+
+
+def _bounded(line: bytes) -> bytes:
+    """Refuse a line without end."""
+    if len(line) > MAX_LINE:
+        raise MalformedReply(f"a line of the reply is over {MAX_LINE} bytes long")
+    return line
 
 
 @lru_cache(maxsize=256)
